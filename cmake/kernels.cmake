@@ -1,0 +1,47 @@
+# Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
+# A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT.
+find_program(GLSLANG glslangValidator REQUIRED)
+find_program(SPIRV_VAL spirv-val REQUIRED)
+find_program(SPIRV_OPT spirv-opt REQUIRED)
+set(VKMOE_FORMATS f32 f16 bf16 q8_0 q4_0)
+
+find_path(SPIRV_CROSS_INCLUDE spirv_cross_c.h PATH_SUFFIXES spirv_cross REQUIRED)
+find_library(SPIRV_CROSS_LIBRARY spirv-cross-c-shared REQUIRED)
+add_executable(embed_kernels tools/embed_kernels.cpp)
+target_include_directories(embed_kernels PRIVATE ${SPIRV_CROSS_INCLUDE})
+target_link_libraries(embed_kernels PRIVATE ${SPIRV_CROSS_LIBRARY})
+
+file(GLOB_RECURSE kernel_headers CONFIGURE_DEPENDS shaders/*.glsl shaders/*.h)
+file(GLOB kernel_sources CONFIGURE_DEPENDS shaders/*.comp)
+set(kernel_binaries)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels)
+
+function(vkmoe_compile_kernel source name)
+  set(output ${CMAKE_BINARY_DIR}/kernels/${name}.spv)
+  add_custom_command(OUTPUT ${output}
+    COMMAND ${GLSLANG} --quiet --target-env vulkan1.1 -g0 -I${CMAKE_SOURCE_DIR}/shaders ${ARGN} -o ${output}.raw ${source}
+    COMMAND ${SPIRV_OPT} --target-env=vulkan1.1 -O ${output}.raw -o ${output}
+    COMMAND ${SPIRV_VAL} --target-env vulkan1.1 ${output}
+    DEPENDS ${source} ${kernel_headers}
+    COMMENT "kernel ${name}" VERBATIM)
+  set(kernel_binaries ${kernel_binaries} ${output} PARENT_SCOPE)
+endfunction()
+
+foreach(source ${kernel_sources})
+  get_filename_component(stem ${source} NAME_WE)
+  file(STRINGS ${source} reads_weights REGEX "#include \"quant/format.glsl\"")
+  if(reads_weights)
+    foreach(format ${VKMOE_FORMATS})
+      string(TOUPPER ${format} upper)
+      vkmoe_compile_kernel(${source} ${stem}_${format} -DFORMAT=FORMAT_${upper})
+    endforeach()
+  else()
+    vkmoe_compile_kernel(${source} ${stem})
+  endif()
+endforeach()
+
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/embedded_kernels.cpp
+  COMMAND embed_kernels ${CMAKE_BINARY_DIR}/embedded_kernels.cpp ${kernel_binaries}
+  DEPENDS embed_kernels ${kernel_binaries} COMMENT "embedding kernels" VERBATIM)
+add_library(vkmoe_kernels STATIC ${CMAKE_BINARY_DIR}/embedded_kernels.cpp)
+target_include_directories(vkmoe_kernels PRIVATE src include)

@@ -1,0 +1,45 @@
+// A model on disk, GGUF or Hugging Face folder, opened and checked: metadata, tensors, tokenizer source.
+// Every length, offset, count and type of the files is checked here; callers may trust what they get.
+#pragma once
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/mapped_file.h"
+#include "loader/tensor.h"
+
+namespace vkmoe {
+
+class ModelFile {
+ public:
+  enum class Kind { gguf, hugging_face };
+
+  // A .gguf file, or a folder with config.json.
+  static std::shared_ptr<ModelFile> open(const std::string& path);
+  static std::shared_ptr<ModelFile> open_gguf(std::shared_ptr<MappedFile> file);
+
+  Kind kind = Kind::gguf;
+  std::string path;
+
+  // GGUF: all key-values as one flat object ("llama.block_count": 32; arrays are JSON arrays; strings that are not
+  // UTF-8 keep their bytes). Hugging Face: config.json.
+  nlohmann::json metadata;
+
+  // Hugging Face only; null where the file is missing.
+  nlohmann::json tokenizer;          // tokenizer.json
+  nlohmann::json tokenizer_config;   // tokenizer_config.json, with chat_template.jinja merged in as "chat_template"
+  nlohmann::json generation_config;  // generation_config.json
+
+  std::map<std::string, Tensor> tensors;
+
+  const Tensor* find(const std::string& name) const;
+
+  // Fails with a message that names the file, the tensor, the expected shape and the one found.
+  const Tensor& require(const std::string& name, const std::vector<uint64_t>& shape) const;
+
+  std::vector<std::shared_ptr<MappedFile>> files;
+};
+
+}  // namespace vkmoe
