@@ -1,0 +1,144 @@
+// Causal attention of query heads over the keys and values of their group's cache (grouped-query attention, Ainslie et
+// al. 2023), in blocks of KEY_BLOCK keys, without storing the score matrix. A workgroup owns QUERIES (token, head) rows
+// of one key-value head; it walks over all blocks and merges them, or (SPLIT_KEYS) handles block z alone and leaves the
+// partial result to attention_merge.comp, which merges in the same order: the same bits either way.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "shared/layer.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 32;
+layout(constant_id = 1) const uint HEAD_DIM = 64;
+layout(constant_id = 2) const uint QUERIES = 4;
+layout(constant_id = 3) const uint SPLIT_KEYS = 0;
+const uint DIM4 = HEAD_DIM / 4;
+const uint COLUMNS = LANES < DIM4 ? LANES : DIM4;           // lanes side by side over a row of values
+const uint QUERY_LANES = LANES < DIM4 ? 1 : LANES / DIM4;   // lanes over queries
+const uint OWN_COLUMNS = (DIM4 + COLUMNS - 1) / COLUMNS;
+const uint OWN_QUERIES = (QUERIES + QUERY_LANES - 1) / QUERY_LANES;
+
+layout(binding = 0) readonly buffer StepState { Step step_state; };
+layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
+layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads, head_dim / 4, capacity, 4) f32
+layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32
+layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
+layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + head_dim / 4, 4)
+layout(push_constant) uniform Push { AttentionParams p; };
+
+#include "lib/softmax_merge.glsl"
+
+shared vec4 query[QUERIES * DIM4];
+shared float score[QUERIES * KEY_BLOCK];  // then exp(score - maximum)
+shared float maximum[QUERIES];
+
+uint own_query(uint i) { return min(gl_LocalInvocationID.x / COLUMNS + i * QUERY_LANES, QUERIES - 1); }
+
+void main() {
+  uint lane = gl_LocalInvocationID.x, kv_head = gl_WorkGroupID.y, column = lane % COLUMNS;
+  uint group = p.n_heads / p.n_kv_heads, n_rows = p.n_tokens * group, first_row = gl_WorkGroupID.x * QUERIES;
+  uint rows = min(QUERIES, n_rows - first_row);
+  uint last_position = step_state.position + (first_row + rows - 1) / group;
+  uint n_blocks = last_position / KEY_BLOCK + 1;
+
+  for (uint i = lane; i < QUERIES * DIM4; i += LANES) {
+    uint row = first_row + min(i / DIM4, rows - 1);
+    query[i] = queries[((row / group) * p.n_heads + kv_head * group + row % group) * DIM4 + i % DIM4];
+  }
+  barrier();
+
+  Running running[OWN_QUERIES];
+  vec4 sum[OWN_QUERIES * OWN_COLUMNS];
+  [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) running[i] = Running(MINUS_INFINITY, 0.0);
+  [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) sum[i] = vec4(0.0);
+
+  uint first_block = SPLIT_KEYS != 0 ? gl_WorkGroupID.z : 0;
+  uint end_block = SPLIT_KEYS != 0 ? min(first_block + 1, n_blocks) : n_blocks;
+  for (uint block = first_block; block < end_block; ++block) {
+    uint first_key = block * KEY_BLOCK, n_keys = min(KEY_BLOCK, last_position + 1 - first_key);
+
+    for (uint key = lane; key < KEY_BLOCK; key += LANES) {
+      uint position = first_key + key;
+      precise float dots[QUERIES];
+      [[unroll]] for (uint q = 0; q < QUERIES; ++q) dots[q] = 0.0;
+      if (key < n_keys) {
+        for (uint i = 0; i < DIM4; ++i) {
+          vec4 k = keys[(kv_head * DIM4 + i) * p.capacity + position];
+          [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
+            vec4 v = query[q * DIM4 + i];
+            precise float d = dots[q];
+            d = fma(k.x, v.x, d);
+            d = fma(k.y, v.y, d);
+            d = fma(k.z, v.z, d);
+            d = fma(k.w, v.w, d);
+            dots[q] = d;
+          }
+        }
+      }
+      [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
+        uint at = step_state.position + (first_row + q) / group;
+        bool visible = key < n_keys && position <= at && (p.window == 0 || position + p.window > at);
+        score[q * KEY_BLOCK + key] = visible ? dots[q] * p.scale : MINUS_INFINITY;
+      }
+    }
+    barrier();
+
+    for (uint q = lane; q < QUERIES; q += LANES) {
+      float m = MINUS_INFINITY;
+      for (uint key = 0; key < KEY_BLOCK; ++key) m = max(m, score[q * KEY_BLOCK + key]);
+      maximum[q] = m;
+    }
+    barrier();
+    for (uint i = lane; i < QUERIES * KEY_BLOCK; i += LANES) {
+      float m = maximum[i / KEY_BLOCK];
+      score[i] = m == MINUS_INFINITY ? 0.0 : exp(score[i] - m);
+    }
+    barrier();
+
+    vec4 block_sum[OWN_QUERIES * OWN_COLUMNS];
+    precise float block_l[OWN_QUERIES];
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) block_sum[i] = vec4(0.0);
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) block_l[i] = 0.0;
+    for (uint key = 0; key < n_keys; ++key) {
+      vec4 v[OWN_COLUMNS];
+      [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+        v[c] = values[(kv_head * p.capacity + first_key + key) * DIM4 + min(column + c * COLUMNS, DIM4 - 1)];
+      [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+        float weight = score[own_query(i) * KEY_BLOCK + key];
+        block_l[i] += weight;
+        [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
+          precise vec4 added = fma(vec4(weight), v[c], block_sum[i * OWN_COLUMNS + c]);
+          block_sum[i * OWN_COLUMNS + c] = added;
+        }
+      }
+    }
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+      float m = maximum[own_query(i)];
+      if (SPLIT_KEYS != 0) {
+        running[i] = Running(m, block_l[i]);
+        [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) sum[i * OWN_COLUMNS + c] = block_sum[i * OWN_COLUMNS + c];
+      } else if (m != MINUS_INFINITY) {
+        vec2 factors = merge_factors(running[i], m, block_l[i]);
+        [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+          sum[i * OWN_COLUMNS + c] = merge_values(sum[i * OWN_COLUMNS + c], block_sum[i * OWN_COLUMNS + c], factors);
+      }
+    }
+    barrier();  // before the next block's scores overwrite this one's
+  }
+
+  [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+    uint q = lane / COLUMNS + i * QUERY_LANES;
+    bool mine = lane / COLUMNS < QUERY_LANES && q < rows && first_block < end_block;
+    uint token = (first_row + q) / group, head = kv_head * group + (first_row + q) % group;
+    uint partial = ((token * p.n_heads + head) * p.max_blocks + first_block) * (1 + DIM4);
+    if (SPLIT_KEYS != 0 && mine && column == 0) partials[partial] = vec4(running[i].m, running[i].l, 0.0, 0.0);
+    [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
+      uint at = column + c * COLUMNS;
+      if (mine && at < DIM4) {
+        vec4 value = sum[i * OWN_COLUMNS + c];
+        if (SPLIT_KEYS != 0) partials[partial + 1 + at] = value;
+        else outs[token * (p.out_stride / 4) + head * DIM4 + at] = value / running[i].l;
+      }
+    }
+  }
+}

@@ -1,0 +1,109 @@
+// Chooses each token's experts from its router logits by a GateRule (shared/route.h). A workgroup owns one token.
+// Every expert counts how many come before it, by (selection score, lower index first): that count is its rank, so the
+// order is exact with ties, and k experts are always chosen. NaN counts as minus infinity.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "shared/route.h"
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 64;
+layout(constant_id = 1) const uint EXPERTS = GATE_MAX_EXPERTS;  // at least rule.n_experts
+
+layout(binding = 0) readonly buffer Logits { float logits[]; };    // (n_tokens, logits_stride) f32
+layout(binding = 1) readonly buffer Bias { float bias[]; };        // (n_experts) f32, read when rule.has_bias
+layout(binding = 2) writeonly buffer Ids { uint ids[]; };          // (n_tokens, top_k) u32, best first
+layout(binding = 3) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k) f32
+layout(push_constant) uniform Push { GateParams p; };
+
+#include "lib/reduce.glsl"
+
+shared float score[EXPERTS];            // what a chosen expert weighs
+shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned
+shared uint group_key[GATE_MAX_GROUPS];
+shared float chosen[GATE_MAX_TOP_K];
+
+// Orders floats as unsigned integers; NaN and minus infinity are lowest, -0 equals +0. Never 0: that is "masked out".
+uint order_key(float v) {
+  uint bits = floatBitsToUint(v), magnitude = bits & 0x7fffffffu;  // on bits: compilers may assume there is no NaN
+  if (magnitude > 0x7f800000u) bits = 0xff800000u;
+  if (magnitude == 0) bits = 0;
+  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+}
+float key_value(uint k) { return uintBitsToFloat((k & 0x80000000u) != 0 ? k & 0x7fffffffu : ~k); }
+
+float score_of(float logit, float maximum, float denominator) {
+  if (p.rule.score == SCORE_SOFTMAX) return exp(logit - maximum) / denominator;
+  if (p.rule.score == SCORE_SIGMOID) return 1.0 / (1.0 + exp(-logit));
+  if (p.rule.score == SCORE_SQRT_SOFTPLUS) return sqrt(max(logit, 0.0) + log(1.0 + exp(-abs(logit))));
+  return logit;
+}
+
+void mask_groups(uint lane) {
+  uint size = p.rule.n_experts / p.rule.n_groups;
+  for (uint g = lane; g < p.rule.n_groups; g += LANES) {
+    uint best = 0, second = 0;
+    for (uint e = g * size; e < (g + 1) * size; ++e) {
+      uint k = key[e];
+      if (k > best) { second = best; best = k; }
+      else if (k > second) second = k;
+    }
+    group_key[g] = p.rule.group_score == GROUP_MAX || size < 2 ? best : order_key(key_value(best) + key_value(second));
+  }
+  barrier();
+  for (uint g = lane; g < p.rule.n_groups; g += LANES) {
+    uint rank = 0;
+    for (uint o = 0; o < p.rule.n_groups; ++o)
+      rank += uint(group_key[o] > group_key[g] || (group_key[o] == group_key[g] && o < g));
+    if (rank >= p.rule.top_groups) {
+      for (uint e = g * size; e < (g + 1) * size; ++e) key[e] = 0;
+    }
+  }
+  barrier();
+}
+
+void main() {
+  uint lane = gl_LocalInvocationID.x, n = p.rule.n_experts;
+  uint from = gl_WorkGroupID.x * p.logits_stride, to = gl_WorkGroupID.x * p.rule.top_k;
+
+  float maximum = uintBitsToFloat(0xff800000u);
+  for (uint e = 0; e < n; ++e) maximum = max(maximum, logits[from + e]);
+  float mass = 0.0;
+  if (p.rule.score == SCORE_SOFTMAX) {
+    for (uint e = lane; e < n; e += LANES) mass += exp(logits[from + e] - maximum);
+    mass = workgroup_sum(mass);
+  }
+  for (uint e = lane; e < n; e += LANES) {
+    float logit = logits[from + e], s = score_of(logit, maximum, mass);
+    score[e] = p.rule.weight == WEIGHT_SOFTMAX ? logit : s;
+    key[e] = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
+  }
+  barrier();
+  if (p.rule.n_groups > 1) mask_groups(lane);
+
+  for (uint e = lane; e < n; e += LANES) {
+    uint mine = key[e], rank = 0;
+    for (uint o = 0; o < n; ++o) {
+      uint k = key[o];
+      rank += uint(k > mine || (k == mine && o < e));
+    }
+    if (rank < p.rule.top_k) {
+      ids[to + rank] = e;
+      chosen[rank] = score[e];
+    }
+  }
+  barrier();
+
+  precise float sum = 0.0;
+  if (p.rule.weight == WEIGHT_SOFTMAX) {
+    for (uint j = 0; j < p.rule.top_k; ++j) sum += exp(chosen[j] - chosen[0]);
+  } else if (p.rule.renormalize != 0) {
+    for (uint j = 0; j < p.rule.top_k; ++j) sum += chosen[j];
+    sum = max(sum + p.rule.denominator_add, p.rule.denominator_min);
+  }
+  for (uint j = lane; j < p.rule.top_k; j += LANES) {
+    float w = p.rule.weight == WEIGHT_SOFTMAX ? exp(chosen[j] - chosen[0]) / sum
+              : p.rule.renormalize != 0       ? chosen[j] / sum
+                                              : chosen[j];
+    weights[to + j] = w * p.rule.scale;
+  }
+}

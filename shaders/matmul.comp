@@ -1,0 +1,125 @@
+// y = W x for one matrix, or for each expert with the rows that chose it. One source for mat-vec and tiles, so that all
+// variants sum in the same order (MATMUL_SEGMENTS in shared/matmul.h) and give the same bits.
+// A workgroup owns one tile of 32 rows of W (two with SWIGLU: gate and up) and up to TOKENS rows of x.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#include "shared/matmul.h"
+
+layout(local_size_x_id = 0) in;              // (32 / LANE_ROWS) * SPLIT
+layout(constant_id = 0) const uint LANES = 32;
+layout(constant_id = 1) const uint LANE_ROWS = 1;  // rows of the tile that one invocation owns
+layout(constant_id = 2) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
+layout(constant_id = 3) const uint TOKENS = 1;     // rows of x that a workgroup takes
+layout(constant_id = 4) const uint ROWS = ROWS_DENSE;
+layout(constant_id = 5) const uint EPILOGUE = EPILOGUE_STORE;
+const uint ROW_LANES = TILE_ROWS / LANE_ROWS;
+const uint PAIR = EPILOGUE == EPILOGUE_SWIGLU ? 2 : 1;
+const uint OWN_ROWS = LANE_ROWS * PAIR;
+const uint SPLIT_SEGMENTS = SPLIT > 1 ? MATMUL_SEGMENTS : 1;
+const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * PAIR * TOKENS : 1;
+
+layout(binding = 0) readonly buffer Quads { uvec4 quads[]; };  // weights, tiles as in loader/format.h
+layout(binding = 0) readonly buffer Words { uint words[]; };
+layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
+layout(binding = 2) readonly buffer X { vec4 x[]; };           // (rows, x_stride) f32
+layout(binding = 3) buffer Y { float y[]; };                   // (rows, y_stride) f32
+layout(binding = 4) readonly buffer Tiles { uvec4 tiles[]; };  // expert, first slot, rows, 0
+layout(binding = 5) readonly buffer Sorted { uint sorted[]; }; // assignment of a slot; expert of an assignment (DIRECT)
+layout(push_constant) uniform Push { MatmulParams p; };
+
+#include "lib/half.glsl"
+#include "quant/format.glsl"
+
+shared float partial[SHARED_SIZE];  // (segment, own row, row lane, token)
+
+// The tile of rows of W, the expert and the rows of x that this workgroup takes.
+struct Job { uint expert, first, rows; };
+
+Job find_job() {
+  uint i = gl_WorkGroupID.x;
+  if (ROWS == ROWS_SORTED) {
+    uvec4 tile = tiles[p.tile_first + i];
+    return Job(tile.x, tile.y, tile.z);
+  }
+  if (ROWS == ROWS_DIRECT) return Job(sorted[i], i, 1);
+  return Job(0, i * TOKENS, min(TOKENS, p.n_rows - i * TOKENS));
+}
+
+uint x_row(uint slot) {
+  if (ROWS == ROWS_DENSE) return p.x_first + slot;
+  if (p.x_div == 0) return slot;
+  return (ROWS == ROWS_SORTED ? sorted[slot] : slot) / p.x_div;
+}
+
+void store(Job job, uint token, uint row, float gate, float up) {
+  if (token >= job.rows || row >= p.n) return;
+  uint at = (job.first + token) * p.y_stride + p.y_column + row;
+  if (EPILOGUE == EPILOGUE_SWIGLU) y[at] = gate / (1.0 + exp(-gate)) * up;
+  else if (EPILOGUE == EPILOGUE_ADD) y[at] += gate;
+  else y[at] = gate;
+}
+
+void main() {
+  uint lane = gl_LocalInvocationID.x % ROW_LANES, split = gl_LocalInvocationID.x / ROW_LANES;
+  Job job = find_job();
+  int first_tile = bases[job.expert] + int(gl_WorkGroupID.y * PAIR);
+  bool mine = first_tile >= 0 && uint(first_tile) < p.shard_tiles;  // the same for the whole workgroup
+  uint tile_row = gl_WorkGroupID.y * TILE_ROWS;
+
+  precise float total[OWN_ROWS * TOKENS];
+  precise float sum[OWN_ROWS * TOKENS];
+  [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) total[i] = 0.0;
+
+  if (mine) {
+    uint x_base[TOKENS];
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride;
+    uint segment_blocks = (p.blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;
+    for (uint segment = split; segment < MATMUL_SEGMENTS; segment += SPLIT) {
+      [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) sum[i] = 0.0;
+      uint end = min((segment + 1) * segment_blocks, p.blocks);
+      for (uint block = segment * segment_blocks; block < end; ++block) {
+        Block b[OWN_ROWS];
+        [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) {
+          uint tile = (uint(first_tile) + r / LANE_ROWS) * p.tile_quads;
+          b[r] = block_load(tile, tile * 4 + p.tail_word, block, lane + (r % LANE_ROWS) * ROW_LANES);
+        }
+        [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
+          vec4 xs[TOKENS];
+          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i];
+          [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) {
+            vec4 w = block_values(b[r], i);
+            [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
+              precise float s = sum[r * TOKENS + t];
+              s = fma(w.x, xs[t].x, s);
+              s = fma(w.y, xs[t].y, s);
+              s = fma(w.z, xs[t].z, s);
+              s = fma(w.w, xs[t].w, s);
+              sum[r * TOKENS + t] = s;
+            }
+          }
+        }
+      }
+      [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) {
+        if (SPLIT > 1) partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane] = sum[i];
+        else total[i] += sum[i];
+      }
+    }
+  }
+  if (SPLIT > 1) {
+    barrier();
+    if (split == 0 && mine) {
+      for (uint segment = 0; segment < MATMUL_SEGMENTS; ++segment) {
+        [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i)
+          total[i] += partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane];
+      }
+    }
+  }
+  if (split == 0 && mine) {
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
+      [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+        store(job, t, tile_row + lane + r * ROW_LANES, total[r * TOKENS + t],
+              total[(PAIR == 2 ? LANE_ROWS + r : r) * TOKENS + t]);
+    }
+  }
+}

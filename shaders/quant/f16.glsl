@@ -1,0 +1,14 @@
+// F16: 32 values in four quads, two in a word. unpackHalf2x16 may flush denormals, so they are made by hand.
+#define BLOCK_ELEMS 32
+#define BLOCK_QUADS 4
+struct Block { uvec4 q[4]; };
+Block block_load(uint tile, uint tail, uint block, uint row) {
+  Block b;
+  [[unroll]] for (uint i = 0; i < 4; ++i) b.q[i] = quads[tile + (block * 4 + i) * 32 + row];
+  return b;
+}
+vec4 block_values(Block b, uint i) {
+  uvec4 q = b.q[i >> 1];
+  uvec2 w = (i & 1) == 0 ? q.xy : q.zw;
+  return vec4(half2_to_float(w.x), half2_to_float(w.y));
+}

@@ -1,0 +1,15 @@
+// Q8_0: 32 signed bytes in two quads, one fp16 scale in the tail. value = scale * byte.
+#define BLOCK_ELEMS 32
+#define BLOCK_QUADS 2
+struct Block { uvec4 q[2]; float scale; };
+Block block_load(uint tile, uint tail, uint block, uint row) {
+  Block b;
+  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = quads[tile + (block * 2 + i) * 32 + row];
+  vec2 scales = half2_to_float(words[tail + (block >> 1) * 32 + row]);
+  b.scale = (block & 1) == 0 ? scales.x : scales.y;
+  return b;
+}
+vec4 block_values(Block b, uint i) {
+  int w = int(b.q[i >> 2][i & 3]);
+  return b.scale * vec4(w << 24 >> 24, w << 16 >> 24, w << 8 >> 24, w >> 24);
+}

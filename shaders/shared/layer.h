@@ -1,0 +1,61 @@
+// Interface of the kernels around the experts: embed, rmsnorm, rope_cache, attention, attention_merge.
+#ifndef VKMOE_SHARED_LAYER_H
+#define VKMOE_SHARED_LAYER_H
+#include "shared/types.h"
+
+// State of a pass over the model, in device memory, so that a recording can be replayed.
+struct Step {
+  uint position;      // tokens in the cache before this pass = position of its first row
+  uint n_tokens;      // rows of this pass
+  uint generated;     // tokens sampled since the host last set this
+  uint history;       // tokens in the history (penalty)
+};
+
+struct EmbedParams {
+  uint n_tokens;
+  uint blocks;       // of a row
+  uint tile_quads;
+  uint tail_word;
+  uint shard_first;  // first tile of the bound shard; tokens of others are left alone
+  uint shard_tiles;
+  uint y_stride;     // floats
+  uint row_tiles;
+  float scale;
+};
+
+struct NormParams {
+  uint n_rows;
+  uint x_first;   // first row of x
+  uint width;     // values of a row
+  uint stride;    // floats between rows
+  float epsilon;
+};
+
+// Queries and keys: optional RMSNorm per head, rotary embedding, then keys and values go to the cache.
+struct RopeParams {
+  uint n_tokens;
+  uint n_heads;      // query heads
+  uint n_kv_heads;
+  uint head_dim;
+  uint rotary_dim;   // first dimensions of a head that are turned; even
+  uint interleaved;  // 1: pairs (2i, 2i+1); 0: pairs (i, i + rotary_dim/2)
+  uint qkv_stride;   // floats between rows: queries, keys, values one after the other
+  uint capacity;     // tokens of the cache
+  uint norm;         // 1: RMSNorm of queries and keys per head
+  float epsilon;
+};
+
+#define KEY_BLOCK 32  // keys that are reduced together; blocks are merged in order, so every split gives the same bits
+
+struct AttentionParams {
+  uint n_tokens;
+  uint n_heads;
+  uint n_kv_heads;
+  uint head_dim;
+  uint capacity;
+  uint out_stride;  // floats between tokens of the output
+  uint window;      // keys a query can see at most; 0: all
+  uint max_blocks;  // partial results per query (split)
+  float scale;
+};
+#endif

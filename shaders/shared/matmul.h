@@ -1,0 +1,34 @@
+// Interface of matmul.comp: y = W x for one matrix or for the experts that tokens chose.
+#ifndef VKMOE_SHARED_MATMUL_H
+#define VKMOE_SHARED_MATMUL_H
+#include "shared/types.h"
+
+// Every dot product over k is cut into this many segments of consecutive blocks; each is summed on its own, one value
+// after the other, and the segments are added in order. All variants keep this order, so they give the same bits.
+#define MATMUL_SEGMENTS 8
+#define TILE_ROWS 32  // rows of a weight tile
+
+// Which rows of x meet which expert.
+#define ROWS_DENSE 0   // expert 0; row i of x gives row i of y
+#define ROWS_SORTED 1  // tiles[] lists (expert, first slot, rows); slot s holds assignment sorted[s]
+#define ROWS_DIRECT 2  // assignment i goes to expert sorted[i]; slot i is assignment i
+
+#define EPILOGUE_STORE 0
+#define EPILOGUE_ADD 1      // y += W x
+#define EPILOGUE_SWIGLU 2   // tiles alternate gate, up: y = silu(gate) * up
+
+struct MatmulParams {
+  uint n_rows;       // rows of x and y (ROWS_DENSE)
+  uint n;            // rows of W = columns of y (per expert; of the activated product with EPILOGUE_SWIGLU)
+  uint blocks;       // blocks of k
+  uint tile_quads;   // 16-byte units of a weight tile
+  uint tail_word;    // 32-bit words from a tile's start to its tails
+  uint shard_tiles;  // tiles in the bound shard; others are left alone
+  uint x_first;      // first row of x (ROWS_DENSE)
+  uint x_stride;     // vec4s between rows of x
+  uint x_div;        // row of x: assignment / x_div with top-k; 0: the slot itself
+  uint y_stride;     // floats between rows of y
+  uint y_column;     // first column of y
+  uint tile_first;   // first entry of tiles[]
+};
+#endif

@@ -1,0 +1,70 @@
+// Interface of the routing kernels: gate, expert_histogram, expert_scan, expert_scatter, combine.
+#ifndef VKMOE_SHARED_ROUTE_H
+#define VKMOE_SHARED_ROUTE_H
+#include "shared/types.h"
+
+#define GATE_MAX_EXPERTS 1024
+#define GATE_MAX_TOP_K 64
+#define GATE_MAX_GROUPS 64
+
+#define SCORE_SOFTMAX 0
+#define SCORE_SIGMOID 1
+#define SCORE_SQRT_SOFTPLUS 2
+#define SCORE_LOGIT 3  // select on the logits themselves
+
+#define GROUP_MAX 0   // a group's score: its best expert (DeepSeek-V2)
+#define GROUP_SUM2 1  // the sum of its two best (DeepSeek-V3)
+
+#define WEIGHT_SCORE 0    // weight of a chosen expert: its score
+#define WEIGHT_SOFTMAX 1  // softmax over the chosen logits (Granite, gpt-oss)
+
+// How a token's router logits become experts and weights:
+// s = score(logit); select on s + bias, inside the best groups; weight = s (or softmax of the chosen); optionally
+// weight /= max(sum + denominator_add, denominator_min); weight *= scale. Ties go to the lower expert.
+struct GateRule {
+  uint n_experts;
+  uint top_k;
+  uint score;         // SCORE_*
+  uint has_bias;      // selection bias, one per expert
+  uint n_groups;      // 0 or 1: no groups
+  uint top_groups;
+  uint group_score;   // GROUP_*
+  uint weight;        // WEIGHT_*
+  uint renormalize;
+  float denominator_add;
+  float denominator_min;
+  float scale;
+};
+
+struct GateParams {
+  GateRule rule;
+  uint n_tokens;
+  uint logits_stride;  // floats
+};
+
+#define SORT_CHUNK 128  // assignments that one workgroup counts
+#define TILE_HEIGHTS 3  // tile lists: rows per tile are 1, 4 and 8
+#define TILE_HEIGHT_0 1
+#define TILE_HEIGHT_1 4
+#define TILE_HEIGHT_2 8
+
+struct SortParams {
+  uint n_assignments;  // tokens * top_k
+  uint n_chunks;       // ceil(n_assignments / SORT_CHUNK)
+  uint n_experts;
+  uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
+  uint groups_y[2];    // second dimension of the dispatches over tiles: gate-up and down
+};
+
+// Output of expert_scan: for each height the group counts of the gate-up and of the down matmul.
+#define DISPATCH_WORDS 4  // x, y, z, padding
+
+struct CombineParams {
+  uint n_tokens;
+  uint top_k;
+  uint width4;    // vec4s of a row
+  uint stride4;   // vec4s between rows of the expert outputs
+  uint x_stride4; // vec4s between rows of x
+  uint direct;    // 1: slot of assignment a is a
+};
+#endif
