@@ -20,7 +20,8 @@ function(vkmoe_compile_kernel source name)
   set(output ${CMAKE_BINARY_DIR}/kernels/${name}.spv)
   add_custom_command(OUTPUT ${output}
     COMMAND ${GLSLANG} --quiet --target-env vulkan1.1 -g0 -I${CMAKE_SOURCE_DIR}/shaders ${ARGN} -o ${output}.raw ${source}
-    COMMAND ${SPIRV_OPT} --target-env=vulkan1.1 -O ${output}.raw -o ${output}
+    COMMAND ${SPIRV_OPT} --target-env=vulkan1.1 --preserve-bindings --preserve-spec-constants -O
+            ${output}.raw -o ${output}
     COMMAND ${SPIRV_VAL} --target-env vulkan1.1 ${output}
     DEPENDS ${source} ${kernel_headers}
     COMMENT "kernel ${name}" VERBATIM)
@@ -45,3 +46,20 @@ add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/embedded_kernels.cpp
   DEPENDS embed_kernels ${kernel_binaries} COMMENT "embedding kernels" VERBATIM)
 add_library(vkmoe_kernels STATIC ${CMAKE_BINARY_DIR}/embedded_kernels.cpp)
 target_include_directories(vkmoe_kernels PRIVATE src include)
+
+# Kernels of the runtime's own tests, as a second list: const std::vector<KernelBinary>& test_kernels().
+set(kernel_binaries)
+file(GLOB test_kernel_sources CONFIGURE_DEPENDS tests/runtime/*.comp)
+foreach(source ${test_kernel_sources})
+  get_filename_component(stem ${source} NAME_WE)
+  vkmoe_compile_kernel(${source} ${stem})
+endforeach()
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/test_kernels.cpp
+  COMMAND embed_kernels --function test_kernels ${CMAKE_BINARY_DIR}/test_kernels.cpp ${kernel_binaries}
+  DEPENDS embed_kernels ${kernel_binaries} COMMENT "embedding test kernels" VERBATIM)
+add_library(vkmoe_test_kernels STATIC EXCLUDE_FROM_ALL ${CMAKE_BINARY_DIR}/test_kernels.cpp)
+target_include_directories(vkmoe_test_kernels PRIVATE src include)
+
+# Part of the name of the pipeline cache's file.
+set_source_files_properties(src/runtime/pipeline_cache.cpp PROPERTIES
+  COMPILE_DEFINITIONS VKMOE_VERSION="${PROJECT_VERSION}")
