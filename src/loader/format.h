@@ -29,6 +29,9 @@ struct Format {
 const Format* find_format(uint32_t ggml_type);
 const Format* find_format(const std::string& name);
 
+// "Q4_K"; nullptr when ggml has no such type. Knows types that find_format() does not, for messages.
+const char* ggml_type_name(uint32_t ggml_type);
+
 // Values [first, first + count) of a row that starts at `row`; first and count are multiples of block_elems.
 void decode_row(const Format& format, const uint8_t* row, uint64_t first, uint64_t count, float* values);
 

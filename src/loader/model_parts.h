@@ -1,0 +1,18 @@
+// What ModelFile is put together from: readers of one file each. Used by model_file.cpp only.
+#pragma once
+#include <string>
+
+#include "loader/model_file.h"
+
+namespace vkmoe {
+
+// Adds the tensors of one GGUF file and returns its key-values.
+nlohmann::json read_gguf(const MappedFile& file, ModelFile& model);
+
+// Adds the tensors of one safetensors file.
+void read_safetensors(const MappedFile& file, ModelFile& model);
+
+// Adds a tensor; its name must be new.
+void add_tensor(ModelFile& model, Tensor&& tensor, const std::string& path);
+
+}  // namespace vkmoe
