@@ -22,14 +22,7 @@ shared uint key[EXPERTS];               // what it is chosen by, ordered as unsi
 shared uint group_key[GATE_MAX_GROUPS];
 shared float chosen[GATE_MAX_TOP_K];
 
-// Orders floats as unsigned integers; NaN and minus infinity are lowest, -0 equals +0. Never 0: that is "masked out".
-uint order_key(float v) {
-  uint bits = floatBitsToUint(v), magnitude = bits & 0x7fffffffu;  // on bits: compilers may assume there is no NaN
-  if (magnitude > 0x7f800000u) bits = 0xff800000u;
-  if (magnitude == 0) bits = 0;
-  return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
-}
-float key_value(uint k) { return uintBitsToFloat((k & 0x80000000u) != 0 ? k & 0x7fffffffu : ~k); }
+#include "lib/order_key.glsl"
 
 float score_of(float logit, float maximum, float denominator) {
   if (p.rule.score == SCORE_SOFTMAX) return exp(logit - maximum) / denominator;

@@ -5,10 +5,15 @@
 
 // State of a pass over the model, in device memory, so that a recording can be replayed.
 struct Step {
-  uint position;      // tokens in the cache before this pass = position of its first row
-  uint n_tokens;      // rows of this pass
-  uint generated;     // tokens sampled since the host last set this
-  uint history;       // tokens in the history (penalty)
+  uint position;  // of the first row of this pass = tokens in the cache before it
+  uint next;      // position of the first row of the pass to come
+  uint sampled;   // tokens sampled since the host last set this
+  uint padding;
+};
+
+struct BeginStepParams {
+  uint groups_x, groups_y;  // of the attention dispatch with one token
+  uint advance;             // 1: go on to the next position
 };
 
 struct EmbedParams {
