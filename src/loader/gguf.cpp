@@ -165,8 +165,8 @@ TensorInfo read_tensor_info(Reader& in) {
   const Format& format = *tensor.format;
   uint64_t k = dims ? tensor.shape.back() : 1;
   if (k % format.block_elems)
-    in.bad("expected a row length that is a multiple of ", format.name, "'s block of ", format.block_elems, ", found ",
-           k);
+    in.bad("expected a row length that is a multiple of ", format.name, "'s block of ", format.block_elems,
+           ", found ", k);
   if (!checked_mul(elems / format.block_elems, format.block_bytes, &tensor.size_bytes))
     in.bad("its size is more than 2^64 bytes");
   return info;

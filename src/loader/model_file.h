@@ -33,7 +33,7 @@ class ModelFile {
   nlohmann::json generation_config;  // generation_config.json
 
   std::map<std::string, Tensor> tensors;
-  std::map<std::string, std::string> skipped;  // safetensors' integer and bool arrays, which are no weights: their dtype
+  std::map<std::string, std::string> skipped;  // dtypes of safetensors' integer arrays, which are no weights
 
   const Tensor* find(const std::string& name) const;
 

@@ -21,9 +21,9 @@ struct Dtype {
   uint32_t bytes;
   bool weight;  // integers are no weights and are skipped
 };
-const Dtype dtypes[] = {{"F32", 4, true},  {"F16", 2, true},  {"BF16", 2, true},  {"BOOL", 1, false}, {"I8", 1, false},
-                        {"U8", 1, false},  {"I16", 2, false}, {"U16", 2, false},  {"I32", 4, false},  {"U32", 4, false},
-                        {"I64", 8, false}, {"U64", 8, false}};
+const Dtype dtypes[] = {{"F32", 4, true},  {"F16", 2, true},  {"BF16", 2, true}, {"BOOL", 1, false},
+                        {"I8", 1, false},  {"U8", 1, false},  {"I16", 2, false}, {"U16", 2, false},
+                        {"I32", 4, false}, {"U32", 4, false}, {"I64", 8, false}, {"U64", 8, false}};
 
 const Dtype& find_dtype(const json& entry, const std::string& where) {
   const json* value = json_member(entry, "dtype");
@@ -54,7 +54,7 @@ std::vector<uint64_t> numbers(const json& entry, const char* key, const std::str
 void read_safetensors(const MappedFile& file, ModelFile& model) {
   const std::string& path = file.path();
   if (file.size() < 8)
-    fail(VKMOE_ERROR_BAD_FILE, path, ": expected a header length of 8 bytes, found a file of ", file.size(), " bytes");
+    fail(VKMOE_ERROR_BAD_FILE, path, ": expected a header length of 8 bytes, found ", file.size(), " bytes in all");
   uint64_t header_bytes;
   std::memcpy(&header_bytes, file.data(), 8);
   if (header_bytes > file.size() - 8 || header_bytes > max_header_bytes)
@@ -83,7 +83,7 @@ void read_safetensors(const MappedFile& file, ModelFile& model) {
     tensor.size_bytes = dtype.bytes;
     for (uint64_t dim : tensor.shape)
       if (!checked_mul(tensor.size_bytes, dim, &tensor.size_bytes))
-        fail(VKMOE_ERROR_BAD_FILE, where, ": its shape ", shape_text(tensor.shape), " multiplies to more than 2^64 bytes");
+        fail(VKMOE_ERROR_BAD_FILE, where, ": its shape ", shape_text(tensor.shape), " is more than 2^64 bytes");
     std::vector<uint64_t> offsets = numbers(entry, "data_offsets", where);
     if (offsets.size() != 2 || offsets[0] > offsets[1] || offsets[1] > data_bytes)
       fail(VKMOE_ERROR_BAD_FILE, where, ": expected data_offsets [begin, end] inside of ", data_bytes,
