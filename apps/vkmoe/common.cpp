@@ -1,0 +1,246 @@
+// Loading, files and output for the commands of vkmoe.
+#include "common.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#ifdef _WIN32
+#include <io.h>
+#include <process.h>
+#define isatty _isatty
+#define getpid _getpid
+#else
+#include <unistd.h>
+#endif
+
+namespace fs = std::filesystem;
+
+void check(vkmoe_status status) {
+  if (status != VKMOE_OK) throw Failure(vkmoe_last_error());
+}
+
+void add_model_option(CLI::App& app, std::string& model) {
+  app.add_option("-m,--model", model,
+                 "GGUF file or Hugging Face folder (default: $VKMOE_MODEL, else the one in models/)");
+}
+
+void add_run_options(CLI::App& app, RunOptions& options, const char* context_flags) {
+  add_model_option(app, options.model);
+  app.add_option(
+      "-d,--device", options.device,
+      "index or a part of the name of a Vulkan device, see vkmoe devices (default: $VKMOE_DEVICE, else the best)");
+  app.add_flag("--reference", options.reference, "compute with plain loops on the CPU instead of a Vulkan device");
+  app.add_option(context_flags, options.context_tokens, "room for tokens (default: the model's own, at most 4096)")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--chunk", options.chunk_tokens,
+                 "most prompt tokens in one pass over the model (default: chosen by vkmoe)")
+      ->check(CLI::PositiveNumber);
+}
+
+static std::string first_gguf(const fs::path& folder) {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (entry->path().extension() == ".gguf") found.push_back(entry->path().string());
+  }
+  return found.empty() ? "" : *std::min_element(found.begin(), found.end());
+}
+
+std::string model_path(const std::string& given) {
+  if (!given.empty()) return given;
+  const char* environment = std::getenv("VKMOE_MODEL");
+  if (environment && *environment) return environment;
+  std::vector<fs::path> folders;
+  std::error_code error;
+  const fs::path program = fs::canonical("/proc/self/exe", error);
+  if (!error) folders = {program.parent_path().parent_path() / "models", program.parent_path() / "models"};
+  folders.push_back(fs::path(VKMOE_SOURCE_DIR) / "models");
+  for (const fs::path& folder : folders) {
+    if (std::string path = first_gguf(folder); !path.empty()) return path;
+  }
+  throw Failure("no model named with --model or VKMOE_MODEL, and found no models/*.gguf beside the program");
+}
+
+LoadedModel load_model(const RunOptions& options) {
+  LoadedModel loaded;
+  const std::string path = model_path(options.model);
+  if (!options.reference) {
+    vkmoe_device* device = nullptr;
+    check(vkmoe_device_open(options.device.empty() ? nullptr : options.device.c_str(), &device));
+    loaded.device.reset(device);
+  }
+  ProgressBar bar("loading " + fs::path(path).filename().string());
+  vkmoe_load_options load;
+  vkmoe_load_options_init(&load);
+  load.reference = options.reference;
+  load.progress_user = &bar;
+  load.progress = [](void* user, uint64_t done_bytes, uint64_t total_bytes) {
+    static_cast<ProgressBar*>(user)->update(total_bytes ? double(done_bytes) / double(total_bytes) : 1);
+    return 0;
+  };
+  Stopwatch watch;
+  vkmoe_model* model = nullptr;
+  const vkmoe_status status = vkmoe_model_load(loaded.device.get(), path.c_str(), &load, &model);
+  bar.clear();
+  check(status);
+  loaded.model.reset(model);
+  loaded.load_seconds = watch.seconds();
+  return loaded;
+}
+
+Session open_session(vkmoe_model* model, const RunOptions& options, bool profile) {
+  vkmoe_session_options session_options;
+  vkmoe_session_options_init(&session_options);
+  session_options.context_tokens = options.context_tokens;
+  session_options.chunk_tokens = options.chunk_tokens;
+  session_options.profile = profile;
+  vkmoe_session* session = nullptr;
+  check(vkmoe_session_open(model, &session_options, &session));
+  return Session(session);
+}
+
+std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, uint32_t flags) {
+  std::vector<int32_t> ids(text.size() + 8);
+  size_t count = 0;
+  check(vkmoe_tokenize(model, text.data(), text.size(), flags, ids.data(), ids.size(), &count));
+  if (count > ids.size()) {
+    ids.resize(count);
+    check(vkmoe_tokenize(model, text.data(), text.size(), flags, ids.data(), ids.size(), &count));
+  }
+  ids.resize(count);
+  return ids;
+}
+
+std::string token_bytes(const vkmoe_model* model, int32_t id) {
+  std::string bytes(64, '\0');
+  size_t count = 0;
+  check(vkmoe_token_bytes(model, id, 0, bytes.data(), bytes.size(), &count));
+  if (count > bytes.size()) {
+    bytes.resize(count);
+    check(vkmoe_token_bytes(model, id, 0, bytes.data(), bytes.size(), &count));
+  }
+  bytes.resize(count);
+  return bytes;
+}
+
+void check_fits(const vkmoe_session* session, size_t count, const std::string& what) {
+  const uint32_t capacity_tokens = vkmoe_session_capacity_tokens(session);
+  if (count > capacity_tokens) {
+    throw Failure(what + " has " + std::to_string(count) + " tokens, but the context has room for " +
+                  std::to_string(capacity_tokens) + " (--context)");
+  }
+}
+
+nlohmann::json take_json(char* text) {
+  const std::unique_ptr<char, void (*)(char*)> owner(text, vkmoe_string_free);
+  return nlohmann::json::parse(text);
+}
+
+nlohmann::json session_stats(vkmoe_session* session) {
+  char* text = nullptr;
+  check(vkmoe_session_stats_json(session, &text));
+  return take_json(text);
+}
+
+std::string input_name(const std::string& path) { return path == "-" ? "standard input" : path; }
+
+std::string read_input(const std::string& path) {
+  const bool standard = path == "-";
+  std::error_code error;
+  if (!standard && fs::is_directory(path, error)) throw Failure(path + ": is a folder, expected a file");
+  const std::unique_ptr<FILE, int (*)(FILE*)> file(standard ? stdin : std::fopen(path.c_str(), "rb"),
+                                                   [](FILE* f) { return f == stdin ? 0 : std::fclose(f); });
+  if (!file) throw Failure(path + ": cannot be opened: " + std::strerror(errno));
+  std::string text;
+  char buffer[65536];
+  while (const size_t count = std::fread(buffer, 1, sizeof buffer, file.get())) text.append(buffer, count);
+  if (std::ferror(file.get())) {
+    throw Failure(input_name(path) + ": cannot be read: " + std::strerror(errno));
+  }
+  return text;
+}
+
+// `name` is what messages call the file.
+static void write_parts(const std::string& path, const std::string& name,
+                        const std::vector<std::string_view>& parts) {
+  FILE* file = std::fopen(path.c_str(), "wb");
+  if (!file) throw Failure(name + ": cannot be created: " + std::strerror(errno));
+  bool written = true;
+  for (std::string_view part : parts)
+    written = written && std::fwrite(part.data(), 1, part.size(), file) == part.size();
+  written = written && std::fflush(file) == 0;
+  const int reason = errno;
+  if (std::fclose(file) != 0 || !written) throw Failure(name + ": cannot be written: " + std::strerror(reason));
+}
+
+void write_file(const std::string& path, const std::vector<std::string_view>& parts) {
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {  // a pipe or a device is not to be replaced
+    if (fs::is_directory(path, error)) throw Failure(path + ": is a folder, expected a file");
+    return write_parts(path, path, parts);
+  }
+  const std::string temporary = path + ".part" + std::to_string(getpid());
+  try {
+    write_parts(temporary, path, parts);
+    fs::rename(temporary, path, error);
+    if (error) throw Failure(path + ": cannot be written: " + error.message());
+  } catch (...) {
+    fs::remove(temporary, error);
+    throw;
+  }
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+  if (errno == EPIPE) throw OutputClosed();
+  throw Failure(std::string("standard output cannot be written: ") + std::strerror(errno));
+}
+
+void print_json(const nlohmann::ordered_json& value) {
+  print(value.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
+
+std::string fixed(double value, int digits) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", digits, value);
+  return text;
+}
+
+static std::string scaled(double value, const char* const* units, const char* space) {
+  while (value >= 999.95 && units[1]) value /= 1000, ++units;
+  return fixed(value, **units ? 1 : 0) + (**units ? space : "") + *units;
+}
+
+std::string count_text(double count) {
+  static const char* const units[] = {"", "thousand", "million", "billion", "trillion", nullptr};
+  return scaled(count, units, " ");
+}
+
+std::string bytes_text(double bytes) {
+  static const char* const units[] = {"", "kB", "MB", "GB", "TB", nullptr};
+  return scaled(bytes, units, " ") + (bytes < 999.95 ? " bytes" : "");
+}
+
+ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), terminal_(isatty(2)) {}
+
+void ProgressBar::update(double fraction, const std::string& note) {
+  const double now = watch_.seconds();
+  if (!terminal_ || now < 0.5 || now - last_ < 0.1) return;
+  last_ = now;
+  shown_ = true;
+  constexpr int width = 30;
+  const int filled = int(std::clamp(fraction, 0.0, 1.0) * width);
+  std::fprintf(stderr, "\r\033[K%s [%s%s] %3.0f%% %s", label_.c_str(), std::string(size_t(filled), '#').c_str(),
+               std::string(size_t(width - filled), '.').c_str(), fraction * 100, note.c_str());
+  std::fflush(stderr);
+}
+
+void ProgressBar::clear() {
+  if (shown_) std::fprintf(stderr, "\r\033[K");
+  shown_ = false;
+}

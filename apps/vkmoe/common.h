@@ -1,0 +1,111 @@
+// What the commands share: failures, handles that close themselves, options, files, output, the progress bar.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "vkmoe/vkmoe.h"
+
+// Ends the program: main prints "vkmoe: MESSAGE" and returns the exit code.
+struct Failure : std::runtime_error {
+  int exit_code;
+  explicit Failure(const std::string& message, int exit_code = 1)
+      : std::runtime_error(message), exit_code(exit_code) {}
+};
+
+// The reader of standard output has gone; main ends quietly.
+struct OutputClosed {};
+
+// Ctrl-C stopped the answer; main returns what a shell expects of that.
+struct Interrupted {};
+
+// Throws Failure with the library's message unless the status is VKMOE_OK.
+void check(vkmoe_status status);
+
+struct Closer {
+  void operator()(vkmoe_device* device) const { vkmoe_device_close(device); }
+  void operator()(vkmoe_model* model) const { vkmoe_model_close(model); }
+  void operator()(vkmoe_session* session) const { vkmoe_session_close(session); }
+};
+using Device = std::unique_ptr<vkmoe_device, Closer>;
+using Model = std::unique_ptr<vkmoe_model, Closer>;
+using Session = std::unique_ptr<vkmoe_session, Closer>;
+
+// Options of the commands that run a model.
+struct RunOptions {
+  std::string model, device;
+  bool reference = false;
+  uint32_t context_tokens = 0;
+  uint32_t chunk_tokens = 0;
+};
+void add_model_option(CLI::App& app, std::string& model);
+void add_run_options(CLI::App& app, RunOptions& options, const char* context_flags = "-c,--context");
+
+// The model's path as given, else $VKMOE_MODEL, else the first models/*.gguf beside the program or its source.
+std::string model_path(const std::string& given);
+
+// A device with a model on it. Shows a progress bar while a slow load runs.
+struct LoadedModel {
+  Device device;  // null with --reference
+  Model model;
+  double load_seconds = 0;
+};
+LoadedModel load_model(const RunOptions& options);
+Session open_session(vkmoe_model* model, const RunOptions& options, bool profile = false);
+
+std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, uint32_t flags);
+std::string token_bytes(const vkmoe_model* model, int32_t id);
+
+// Fails unless `count` tokens fit in the session; `what` names them ("the prompt").
+void check_fits(const vkmoe_session* session, size_t count, const std::string& what);
+
+// The counts of vkmoe_session_stats_json().
+nlohmann::json session_stats(vkmoe_session* session);
+// The JSON that the library gives for a call that returns a new string.
+nlohmann::json take_json(char* text);
+
+// The bytes of a file, or of standard input for "-".
+std::string read_input(const std::string& path);
+std::string input_name(const std::string& path);  // for messages
+
+// Writes a file whole or not at all: into a temporary file beside it, renamed at the end.
+void write_file(const std::string& path, const std::vector<std::string_view>& parts);
+
+// To standard output, at once. Throws OutputClosed when its reader has gone.
+void print(std::string_view text);
+void print_json(const nlohmann::ordered_json& value);
+
+// "21.1 million", "22.4 MB"
+std::string count_text(double count);
+std::string bytes_text(double bytes);
+std::string fixed(double value, int digits);
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+// A bar on standard error, shown only on a terminal and only for work of more than half a second.
+class ProgressBar {
+ public:
+  explicit ProgressBar(std::string label);
+  ~ProgressBar() { clear(); }
+  void update(double fraction, const std::string& note = "");
+  void clear();
+
+ private:
+  std::string label_;
+  Stopwatch watch_;
+  double last_ = 0;
+  bool terminal_, shown_ = false;
+};

@@ -1,0 +1,77 @@
+// vkmoe logits: the logits of every token of a prompt, as NumPy's .npy.
+#include <bit>
+#include <charconv>
+#include <limits>
+
+#include "commands.h"
+#include "common.h"
+
+namespace {
+
+struct Options : RunOptions {
+  std::string ids_path, out_path;
+};
+
+// Token ids parted by white space.
+std::vector<int32_t> parse_ids(const std::string& name, const std::string& text, uint32_t vocab_size) {
+  static const char* const space = " \t\r\n\f\v";
+  std::vector<int32_t> ids;
+  size_t begin = text.find_first_not_of(space);
+  while (begin != std::string::npos) {
+    const size_t end = std::min(text.find_first_of(space, begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    int32_t id = -1;
+    const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    const std::string where = name + ": id " + std::to_string(ids.size()) + " (counted from 0)";
+    if (error == std::errc::invalid_argument || stop != word.data() + word.size()) {
+      throw Failure(where + ": expected a token id, found \"" + word.substr(0, 40) + "\"");
+    }
+    if (error != std::errc() || id < 0 || uint32_t(id) >= vocab_size) {
+      throw Failure(where + " is " + word.substr(0, 40) + ", but the vocabulary has ids 0 to " +
+                    std::to_string(vocab_size - 1));
+    }
+    ids.push_back(id);
+    begin = text.find_first_not_of(space, end);
+  }
+  if (ids.empty()) throw Failure(name + ": holds no token ids");
+  return ids;
+}
+
+// Version 1.0 of NumPy's format: magic, version, header length, and a header that ends on a multiple of 64 bytes.
+std::string npy_header(size_t rows, size_t columns) {
+  static_assert(std::endian::native == std::endian::little, "values are written as they lie in memory");
+  std::string dict = "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(rows) + ", " +
+                     std::to_string(columns) + "), }";
+  while ((10 + dict.size() + 1) % 64) dict += ' ';
+  dict += '\n';
+  std::string header("\x93NUMPY\x01\x00", 8);
+  header += char(dict.size() & 255);
+  header += char(dict.size() >> 8);
+  return header + dict;
+}
+
+void logits(const Options& options) {
+  const std::string text = read_input(options.ids_path);
+  const LoadedModel loaded = load_model(options);
+  const uint32_t vocab_size = vkmoe_model_vocab_size(loaded.model.get());
+  const std::vector<int32_t> ids = parse_ids(input_name(options.ids_path), text, vocab_size);
+  const Session session = open_session(loaded.model.get(), options);
+  check_fits(session.get(), ids.size(), "the prompt");
+  std::vector<float> values(ids.size() * vocab_size);
+  const std::string header = npy_header(ids.size(), vocab_size);
+  check(vkmoe_session_feed_logits(session.get(), ids.data(), ids.size(), values.data()));
+  write_file(options.out_path,
+             {header, {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)}});
+}
+
+}  // namespace
+
+void add_logits(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("logits", "Writes the logits of every token of a prompt as NumPy's .npy");
+  auto options = std::make_shared<Options>();
+  add_run_options(*app, *options);
+  app->add_option("--ids", options->ids_path, "file of token ids parted by white space; - is standard input")
+      ->required();
+  app->add_option("-o,--output", options->out_path, "file to write: float32, shape (tokens, vocabulary)")->required();
+  app->callback([options] { logits(*options); });
+}
