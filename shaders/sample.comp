@@ -66,7 +66,7 @@ void sync() {
 void penalize(uint lane) {
   for (uint i = lane; i < p.vocab; i += LANES) adjusted[i] = logits[i];
   sync();
-  uint n = min(min(rule.penalty_last, HISTORY), step_state.next);
+  uint n = min(min(rule.penalty_last, PENALTY_MOST), step_state.next);
   if (rule.penalty != 1.0) {
     for (uint i = lane; i < n; i += LANES) {
       uint id = history[(step_state.next - 1 - i) % HISTORY];

@@ -3,7 +3,8 @@
 #define VKMOE_SHARED_SAMPLE_H
 #include "shared/types.h"
 
-#define HISTORY 256     // latest tokens that the repetition penalty can see; position % HISTORY is a token's place
+#define HISTORY 512     // places for latest tokens, by position % HISTORY
+#define PENALTY_MOST 256  // latest tokens that the repetition penalty can see; fewer than HISTORY, as tokens may be taken back
 #define WEIGHT_ONE 268435456u  // 2^28: the weight of the most likely token; a sum over 2^18 tokens fits in 46 bits
 #define SAMPLE_RING 64  // sampled ids that the host has not fetched yet
 

@@ -1,0 +1,140 @@
+#include "moe/activations.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/numeric.h"
+
+namespace vkmoe {
+namespace {
+
+constexpr uint64_t all_logits_bytes = 16 << 20;
+
+// Names and sizes of the activations, listed once for allocation and for accounting.
+template <class Add>
+void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& add) {
+  auto rows = [&](uint64_t n, uint64_t k) { return n * row_stride(uint32_t(k)) * 4; };
+  uint64_t assignments = uint64_t(chunk) * std::max(h.top_k, 1u), heads = h.n_heads;
+  bool dense = std::find(h.layer_has_experts.begin(), h.layer_has_experts.end(), false) != h.layer_has_experts.end();
+  add("residual stream", rows(chunk, h.hidden));
+  add("normed", rows(chunk, h.hidden));
+  add("queries, keys, values", rows(chunk, (heads + 2 * h.n_kv_heads) * h.head_dim));
+  add("queries", chunk * heads * h.head_dim * 4);
+  add("attention output", rows(chunk, heads * h.head_dim));
+  add("attention partials", heads * ceil_div(capacity, KEY_BLOCK) * (4 + h.head_dim) * 4);
+  add("router logits", rows(chunk, std::max(h.n_experts, 1u)));
+  add("expert ids", assignments * 4);
+  add("expert weights", assignments * 4);
+  add("expert counts", ceil_div(assignments, SORT_CHUNK) * std::max(h.n_experts, 1u) * 4);
+  add("expert offsets", (h.n_experts + 1ull) * 4);
+  add("sorted assignments", assignments * 4);
+  add("slots", assignments * 4);
+  add("expert tiles", assignments * TILE_HEIGHTS * 16);
+  add("expert groups", TILE_HEIGHTS * 2 * DISPATCH_WORDS * 4);
+  add("expert hidden", rows(assignments, std::max(h.expert_ff, 1u)));
+  add("expert output", rows(assignments, h.hidden));
+  add("dense hidden", dense ? rows(chunk, h.dense_ff) : 16);
+  add("logits", h.vocab * 4ull);
+  add("adjusted logits", h.vocab * 4ull);
+  add("logits of many rows", std::max<uint64_t>(all_logits_bytes / (h.vocab * 4ull), 1) * h.vocab * 4ull);
+  add("angles", uint64_t(capacity) * h.rotary_dim * 4);
+  add("step", sizeof(Step));
+  add("tokens", chunk * 4ull);
+  add("history", HISTORY * 4);
+  add("sampling rule", sizeof(SampleRule));
+  add("attention groups", 16);
+}
+
+Buffer angle_table(Device& device, Buffer buffer, const Hyper& h, uint32_t capacity) {
+  uint32_t pairs = h.rotary_dim / 2;
+  std::vector<float> table(size_t(capacity) * pairs * 2);
+  for (uint32_t i = 0; i < pairs; ++i) {
+    double frequency = std::pow(h.rope_theta, -2.0 * i / h.rotary_dim);
+    for (uint32_t position = 0; position < capacity; ++position) {
+      table[(size_t(position) * pairs + i) * 2] = float(std::cos(position * frequency));
+      table[(size_t(position) * pairs + i) * 2 + 1] = float(std::sin(position * frequency));
+    }
+  }
+  device.upload(buffer, 0, table.data(), table.size() * 4);
+  return buffer;
+}
+
+}  // namespace
+
+uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens) {
+  return 2ull * h.n_layers * h.n_kv_heads * h.head_dim * 4 * capacity_tokens;
+}
+
+uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens) {
+  uint64_t bytes = 0;
+  list_activations(h, capacity_tokens, chunk_tokens, [&](const char*, uint64_t size) { bytes += round_up(size, 16); });
+  return bytes;
+}
+
+uint32_t default_chunk_tokens(const Caps& caps) { return caps.type == "cpu" ? 128 : 512; }
+
+Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens)
+    : capacity(capacity_tokens), chunk(chunk_tokens), max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
+  Device& device = *model.device;
+  const Hyper& h = model.hyper;
+  uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * 4 * capacity;
+  if (layer_bytes > device.caps().max_binding_bytes)
+    fail(VKMOE_ERROR_UNSUPPORTED, "a context of ", capacity, " tokens needs ", layer_bytes, " bytes of keys a layer, but ",
+         device.caps().name, " binds at most ", device.caps().max_binding_bytes, ": ask for a shorter context");
+  Recording zero(device, "clear");
+  auto make = [&](const std::string& name, uint64_t size) {
+    Buffer buffer = device.create_buffer(size, MemoryUse::device, name);
+    zero.fill(buffer, 0);
+    return buffer;
+  };
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+    keys.push_back(make("keys", layer_bytes));
+    values.push_back(make("values", layer_bytes));
+  }
+  std::vector<Buffer> made;
+  list_activations(h, capacity, chunk, [&](const char* name, uint64_t size) { made.push_back(make(name, size)); });
+  auto next = [&, i = size_t(0)]() mutable { return made.at(i++); };
+  auto rows = [&](uint32_t k) { return Rows{next(), row_stride(k)}; };
+  x = rows(h.hidden);
+  normed = rows(h.hidden);
+  qkv = rows((h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
+  queries = next();
+  attended = rows(h.n_heads * h.head_dim);
+  partials = next();
+  router = rows(h.n_experts);
+  routing.ids = next();
+  routing.weights = next();
+  routing.counts = next();
+  routing.offsets = next();
+  routing.sorted = next();
+  routing.slot_of = next();
+  routing.tiles = next();
+  routing.groups = next();
+  routing.top_k = h.top_k;
+  routing.tile_capacity = chunk * h.top_k;
+  expert_hidden = rows(h.expert_ff);
+  expert_out = rows(h.hidden);
+  dense_hidden = rows(h.dense_ff);
+  logits = next();
+  adjusted = next();
+  all_logits = next();
+  logits_rows = uint32_t(all_logits.size() / (h.vocab * 4ull));
+  angles = next();
+  step = next();
+  tokens = next();
+  history = next();
+  rule = next();
+  attention_groups = next();
+  ring = device.create_buffer(SAMPLE_RING * 4, MemoryUse::readback, "sampled ids");
+  zero.end();
+  device.wait(device.submit({&zero}));
+  angle_table(device, angles, h, capacity);
+}
+
+Routing Activations::routing_for(uint32_t n_tokens) const {
+  Routing r = routing;
+  r.n_tokens = n_tokens;
+  return r;
+}
+
+}  // namespace vkmoe

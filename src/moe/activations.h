@@ -1,0 +1,48 @@
+// All memory of a session besides the weights: the KV cache, the state of a step and the activations of one pass.
+#pragma once
+#include <vector>
+
+#include "moe/model.h"
+#include "moe/ops/ops.h"
+
+namespace vkmoe {
+
+struct Activations {
+  // Allocates for passes of up to chunk_tokens and a cache of capacity_tokens; everything starts as zero.
+  Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens);
+
+  uint32_t capacity, chunk, max_blocks;
+
+  std::vector<Buffer> keys, values;  // by layer
+  Buffer angles;                     // (capacity, rotary_dim / 2, 2): cos, sin
+  Buffer step, tokens, history, rule, ring;
+  Buffer attention_groups;
+
+  Rows x;          // (chunk, hidden): the residual stream
+  Rows normed;     // (chunk, hidden)
+  Rows qkv;        // (chunk, (n_heads + 2 n_kv_heads) * head_dim)
+  Buffer queries;  // (chunk, n_heads, head_dim)
+  Rows attended;   // (chunk, n_heads * head_dim)
+  Buffer partials;
+  Rows router;     // (chunk, n_experts)
+  Routing routing;
+  Rows expert_hidden;  // (chunk * top_k, expert_ff)
+  Rows expert_out;     // (chunk * top_k, hidden)
+  Rows dense_hidden;   // (chunk, dense_ff); only with dense layers
+  Buffer logits;       // (vocab): of the last row
+  Buffer adjusted;     // (vocab): after the repetition penalty
+  Buffer all_logits;   // (logits_rows, vocab)
+  uint32_t logits_rows;
+
+  Routing routing_for(uint32_t n_tokens) const;
+  KvCache cache(uint32_t layer) const { return {keys[layer], values[layer]}; }
+};
+
+// Bytes that Activations takes for the cache, and for the rest, without making it.
+uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens);
+uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens);
+
+// Tokens per pass while feeding, when the caller does not choose.
+uint32_t default_chunk_tokens(const Caps& caps);
+
+}  // namespace vkmoe

@@ -1,0 +1,145 @@
+#include "moe/arch/arch.h"
+
+#include <cmath>
+#include <limits>
+
+namespace vkmoe {
+
+const nlohmann::json* Keys::find(const std::string& key) const {
+  auto at = file_.metadata.find(prefix_ + key);
+  return at == file_.metadata.end() || at->is_null() ? nullptr : &*at;
+}
+
+bool Keys::has(const std::string& key) const { return find(key) != nullptr; }
+
+uint32_t Keys::u32(const std::string& key, uint32_t low, uint32_t high) const {
+  const nlohmann::json* value = find(key);
+  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, " is missing");
+  if (!value->is_number_integer() || (value->is_number_integer() && !value->is_number_unsigned() && value->get<int64_t>() < 0) ||
+      value->get<uint64_t>() < low || value->get<uint64_t>() > high)
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected an integer from ", low, " to ", high,
+         ", found ", value->dump().substr(0, 60));
+  return uint32_t(value->get<uint64_t>());
+}
+
+uint32_t Keys::u32_or(const std::string& key, uint32_t fallback, uint32_t low, uint32_t high) const {
+  return has(key) ? u32(key, low, high) : fallback;
+}
+
+double Keys::number(const std::string& key) const {
+  const nlohmann::json* value = find(key);
+  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, " is missing");
+  if (!value->is_number() || !std::isfinite(value->get<double>()))
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected a finite number, found ",
+         value->dump().substr(0, 60));
+  return value->get<double>();
+}
+
+double Keys::number_or(const std::string& key, double fallback) const { return has(key) ? number(key) : fallback; }
+
+bool Keys::flag_or(const std::string& key, bool fallback) const {
+  const nlohmann::json* value = find(key);
+  if (!value) return fallback;
+  if (!value->is_boolean())
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected true or false, found ",
+         value->dump().substr(0, 60));
+  return value->get<bool>();
+}
+
+std::string Keys::text_or(const std::string& key, const std::string& fallback) const {
+  const nlohmann::json* value = find(key);
+  if (!value) return fallback;
+  if (!value->is_string()) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected a string");
+  return value->get<std::string>();
+}
+
+void Keys::expect_text(const std::string& key, const std::string& value) const {
+  if (has(key) && text_or(key, "") != value) refuse(key, "expected \"" + value + "\"");
+}
+
+void Keys::expect_false(const std::string& key) const {
+  if (flag_or(key, false)) refuse(key, "expected false");
+}
+
+void Keys::refuse(const std::string& key, const std::string& why) const {
+  const nlohmann::json* value = find(key);
+  fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": key ", prefix_, key, " = ",
+       value ? value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 100) : "(none)",
+       " is not supported: ", why);
+}
+
+namespace {
+
+void read_common_gguf(const ModelFile& file, const std::string& prefix, Hyper& h) {
+  Keys keys(file, prefix);
+  h.n_layers = keys.u32("block_count", 1, 4096);
+  h.hidden = keys.u32("embedding_length", 1, 1 << 20);
+  h.n_heads = keys.u32("attention.head_count", 1, 4096);
+  h.n_kv_heads = keys.u32_or("attention.head_count_kv", h.n_heads, 1, 4096);
+  h.head_dim = keys.u32_or("attention.key_length", h.hidden / h.n_heads, 1, 1024);
+  if (keys.u32_or("attention.value_length", h.head_dim, 1, 1024) != h.head_dim)
+    keys.refuse("attention.value_length", cat("expected the key length ", h.head_dim));
+  h.context_tokens = keys.u32("context_length", 1, 1u << 30);
+  h.rms_epsilon = float(keys.number("attention.layer_norm_rms_epsilon"));
+  h.rope_theta = keys.number_or("rope.freq_base", 10000);
+  h.rotary_dim = keys.u32_or("rope.dimension_count", h.head_dim, 2, 1024);
+  keys.expect_text("rope.scaling.type", "none");
+  if (keys.number_or("rope.scaling.factor", 1) != 1) keys.refuse("rope.scaling.factor", "expected 1");
+}
+
+void read_common_hugging_face(const ModelFile& file, Hyper& h) {
+  Keys keys(file);
+  h.n_layers = keys.u32("num_hidden_layers", 1, 4096);
+  h.hidden = keys.u32("hidden_size", 1, 1 << 20);
+  h.n_heads = keys.u32("num_attention_heads", 1, 4096);
+  h.n_kv_heads = keys.u32_or("num_key_value_heads", h.n_heads, 1, 4096);
+  h.head_dim = keys.u32_or("head_dim", h.hidden / h.n_heads, 1, 1024);
+  h.context_tokens = keys.u32("max_position_embeddings", 1, 1u << 30);
+  h.rms_epsilon = float(keys.number("rms_norm_eps"));
+  h.rotary_dim = h.head_dim;
+  h.rope_theta = keys.number_or("rope_theta", 10000);
+  keys.expect_text("hidden_act", "silu");
+  for (const char* name : {"rope_parameters", "rope_scaling"}) {
+    auto rope = file.metadata.find(name);
+    if (rope == file.metadata.end() || rope->is_null()) continue;
+    if (!rope->is_object()) keys.refuse(name, "expected an object");
+    for (const char* type : {"rope_type", "type"}) {
+      if (rope->contains(type) && (*rope)[type] != "default")
+        fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": key ", name, ".", type, " = ", (*rope)[type].dump(),
+             " is not supported: expected \"default\"");
+    }
+    auto theta = rope->find("rope_theta");
+    if (theta != rope->end() && theta->is_number()) h.rope_theta = theta->get<double>();
+  }
+}
+
+}  // namespace
+
+Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
+  Hyper h;
+  if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, h);
+  else read_common_hugging_face(file, h);
+  if (h.n_heads % h.n_kv_heads != 0)
+    fail(VKMOE_ERROR_BAD_FILE, file.path, ": ", h.n_heads, " query heads cannot share ", h.n_kv_heads, " key-value heads");
+  if (h.head_dim % 4 != 0 || h.rotary_dim % 2 != 0 || h.rotary_dim > h.head_dim)
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": head size ", h.head_dim, " with ", h.rotary_dim,
+         " rotary dimensions is not supported: expected a multiple of 4 and an even number of at most that");
+  if (!(h.rope_theta > 0) || !(h.rms_epsilon >= 0))
+    fail(VKMOE_ERROR_BAD_FILE, file.path, ": rope_theta ", h.rope_theta, " and norm epsilon ", h.rms_epsilon,
+         ": expected positive numbers");
+  return h;
+}
+
+GateRule softmax_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize) {
+  GateRule rule = {};
+  rule.n_experts = n_experts;
+  rule.top_k = top_k;
+  rule.score = SCORE_SOFTMAX;
+  rule.weight = WEIGHT_SCORE;
+  rule.renormalize = renormalize;
+  rule.denominator_min = -std::numeric_limits<float>::infinity();
+  rule.scale = 1;
+  return rule;
+}
+
+}  // namespace vkmoe

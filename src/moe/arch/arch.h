@@ -1,0 +1,56 @@
+// What an architecture file provides, and helpers to read hyper-parameters with clear errors.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "moe/model_spec.h"
+
+namespace vkmoe {
+
+// Where a weight is found: names in a Hugging Face folder and in a GGUF. {L} is the layer, {E} the expert; a name
+// without {E} for an expert weight is one (experts, n, k) tensor. '|' parts alternatives.
+struct WeightNames {
+  const char* role;  // "q", "gate", ...: a member of LayerSpec or ModelSpec
+  const char* hugging_face;
+  const char* gguf;
+};
+
+struct Architecture {
+  const char* name;
+  const char* hugging_face;  // model_type
+  const char* gguf;          // general.architecture
+  Hyper (*read)(const ModelFile& file);
+  std::vector<WeightNames> weights;
+};
+
+extern const Architecture mixtral_architecture, qwen3_moe_architecture;
+
+// Typed access to config.json or GGUF metadata; every failure names file, key, expectation and what was found.
+class Keys {
+ public:
+  explicit Keys(const ModelFile& file, std::string prefix = "") : file_(file), prefix_(std::move(prefix)) {}
+  bool has(const std::string& key) const;  // present and not null
+  uint32_t u32(const std::string& key, uint32_t low, uint32_t high) const;
+  uint32_t u32_or(const std::string& key, uint32_t fallback, uint32_t low, uint32_t high) const;
+  double number(const std::string& key) const;
+  double number_or(const std::string& key, double fallback) const;
+  bool flag_or(const std::string& key, bool fallback) const;
+  std::string text_or(const std::string& key, const std::string& fallback) const;
+  // Fails with VKMOE_ERROR_UNSUPPORTED when a key is there and says something else.
+  void expect_text(const std::string& key, const std::string& value) const;
+  void expect_false(const std::string& key) const;
+  [[noreturn]] void refuse(const std::string& key, const std::string& why) const;
+
+ private:
+  const nlohmann::json* find(const std::string& key) const;
+  const ModelFile& file_;
+  std::string prefix_;
+};
+
+// Sizes and norms that all decoder families share, from either kind of file.
+Hyper read_common(const ModelFile& file, const std::string& gguf_prefix);
+
+// Softmax over all experts, top-k, weights optionally renormalised (Mixtral, Qwen).
+GateRule softmax_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize);
+
+}  // namespace vkmoe

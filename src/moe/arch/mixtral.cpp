@@ -1,0 +1,55 @@
+// Mixtral 8x7B, 8x22B (Jiang et al. 2024), after transformers' modeling_mixtral.py. In a GGUF it is "llama" with experts,
+// whose query and key rows are permuted for interleaved rotary pairs.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  Hyper h = read_common(file, "llama.");
+  if (file.kind == ModelFile::Kind::gguf) {
+    Keys keys(file, "llama.");
+    if (!keys.has("expert_count") || keys.u32("expert_count", 0, GATE_MAX_EXPERTS) == 0)
+      keys.refuse("expert_count", "vkmoe runs models with experts only");
+    h.n_experts = keys.u32("expert_count", 1, GATE_MAX_EXPERTS);
+    h.top_k = keys.u32("expert_used_count", 1, GATE_MAX_TOP_K);
+    h.expert_ff = keys.u32("feed_forward_length", 1, 1 << 24);
+    h.rope_interleaved = true;
+    if (file.find("rope_freqs.weight"))
+      fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor rope_freqs.weight: scaled rotary frequencies are not supported");
+  } else {
+    Keys keys(file);
+    h.n_experts = keys.u32("num_local_experts", 1, GATE_MAX_EXPERTS);
+    h.top_k = keys.u32("num_experts_per_tok", 1, GATE_MAX_TOP_K);
+    h.expert_ff = keys.u32("intermediate_size", 1, 1 << 24);
+    h.window = keys.u32_or("sliding_window", 0, 0, 1u << 30);
+  }
+  h.gate = softmax_top_k(h.n_experts, h.top_k, true);
+  h.layer_has_experts.assign(h.n_layers, true);
+  return h;
+}
+
+}  // namespace
+
+const Architecture mixtral_architecture = {
+    "mixtral", "mixtral", "llama", read,
+    {
+        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
+        {"head", "lm_head.weight", "output.weight"},
+        {"final_norm", "model.norm.weight", "output_norm.weight"},
+        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
+        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
+        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
+        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
+        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
+        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+        {"router", "model.layers.{L}.block_sparse_moe.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
+        {"gate", "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
+         "blk.{L}.ffn_gate_exps.weight|blk.{L}.ffn_gate.{E}.weight"},
+        {"up", "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight",
+         "blk.{L}.ffn_up_exps.weight|blk.{L}.ffn_up.{E}.weight"},
+        {"down", "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
+         "blk.{L}.ffn_down_exps.weight|blk.{L}.ffn_down.{E}.weight"},
+    }};
+
+}  // namespace vkmoe

@@ -1,0 +1,71 @@
+// Qwen3-MoE (Yang et al. 2025), after transformers' modeling_qwen3_moe.py: RMSNorm per head on queries and keys, and
+// optionally dense layers between those with experts.
+#include <algorithm>
+
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  Hyper h = read_common(file, "qwen3moe.");
+  h.qk_norm = true;
+  bool renormalize = true;  // GGUF has no key for it: all released models do
+  h.layer_has_experts.assign(h.n_layers, true);
+  if (file.kind == ModelFile::Kind::gguf) {
+    Keys keys(file, "qwen3moe.");
+    h.n_experts = keys.u32("expert_count", 1, GATE_MAX_EXPERTS);
+    h.top_k = keys.u32("expert_used_count", 1, GATE_MAX_TOP_K);
+    h.expert_ff = keys.u32("expert_feed_forward_length", 1, 1 << 24);
+    renormalize = keys.flag_or("expert_weights_norm", true);
+  } else {
+    Keys keys(file);
+    h.n_experts = keys.u32(keys.has("num_experts") ? "num_experts" : "num_local_experts", 1, GATE_MAX_EXPERTS);
+    h.top_k = keys.u32("num_experts_per_tok", 1, GATE_MAX_TOP_K);
+    h.expert_ff = keys.u32("moe_intermediate_size", 1, 1 << 24);
+    h.dense_ff = keys.u32("intermediate_size", 1, 1 << 24);
+    renormalize = keys.flag_or("norm_topk_prob", false);
+    if (keys.flag_or("use_sliding_window", false)) h.window = keys.u32_or("sliding_window", 0, 0, 1u << 30);
+    keys.expect_false("attention_bias");
+    uint32_t step = keys.u32_or("decoder_sparse_step", 1, 1, 1 << 20);
+    for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts[layer] = (layer + 1) % step == 0;
+    auto only = file.metadata.find("mlp_only_layers");
+    if (only != file.metadata.end() && only->is_array()) {
+      for (const auto& layer : *only) {
+        if (!layer.is_number_unsigned() || layer.get<uint64_t>() >= h.n_layers)
+          fail(VKMOE_ERROR_BAD_FILE, file.path, ": mlp_only_layers: expected layers below ", h.n_layers, ", found ",
+               layer.dump());
+        h.layer_has_experts[layer.get<uint64_t>()] = false;
+      }
+    }
+  }
+  h.gate = softmax_top_k(h.n_experts, h.top_k, renormalize);
+  return h;
+}
+
+}  // namespace
+
+const Architecture qwen3_moe_architecture = {
+    "qwen3_moe", "qwen3_moe", "qwen3moe", read,
+    {
+        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
+        {"head", "lm_head.weight", "output.weight"},
+        {"final_norm", "model.norm.weight", "output_norm.weight"},
+        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
+        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
+        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
+        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
+        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
+        {"q_norm", "model.layers.{L}.self_attn.q_norm.weight", "blk.{L}.attn_q_norm.weight"},
+        {"k_norm", "model.layers.{L}.self_attn.k_norm.weight", "blk.{L}.attn_k_norm.weight"},
+        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+        {"router", "model.layers.{L}.mlp.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
+        {"gate", "model.layers.{L}.mlp.experts.{E}.gate_proj.weight", "blk.{L}.ffn_gate_exps.weight"},
+        {"up", "model.layers.{L}.mlp.experts.{E}.up_proj.weight", "blk.{L}.ffn_up_exps.weight"},
+        {"down", "model.layers.{L}.mlp.experts.{E}.down_proj.weight", "blk.{L}.ffn_down_exps.weight"},
+        {"dense_gate", "model.layers.{L}.mlp.gate_proj.weight", "blk.{L}.ffn_gate.weight"},
+        {"dense_up", "model.layers.{L}.mlp.up_proj.weight", "blk.{L}.ffn_up.weight"},
+        {"dense_down", "model.layers.{L}.mlp.down_proj.weight", "blk.{L}.ffn_down.weight"},
+    }};
+
+}  // namespace vkmoe

@@ -1,0 +1,207 @@
+#include "moe/device_session.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/numeric.h"
+#include "moe/pass.h"
+
+namespace vkmoe {
+namespace {
+
+constexpr double submit_seconds = 0.03;  // a submission of several decode steps should last about so long
+constexpr uint32_t most_steps = 16;      // in a submission; at most SAMPLE_RING, and HISTORY must hold them besides
+constexpr size_t kept_passes = 4;
+constexpr uint32_t short_pass = 16;      // tokens up to which a pass is one submission
+
+uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chunk * 4ull; }
+
+}  // namespace
+
+DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile)
+    : Session(model->hyper.vocab, capacity_tokens),
+      model_(model),
+      tuning_(Tuning::of(model->device->caps())),
+      a_(*model, capacity_tokens,
+         std::min(capacity_tokens, chunk_tokens ? chunk_tokens : default_chunk_tokens(model->device->caps()))),
+      profile_(profile) {
+  control_ = model->device->create_buffer(control_bytes(a_.chunk), MemoryUse::upload, "control");
+  start_ = model->device->counters();
+}
+
+DeviceSession::~DeviceSession() {
+  try {
+    model_->device->wait_idle();
+  } catch (const Error&) {
+    // The device is lost: nothing runs any more.
+  }
+}
+
+std::unique_ptr<Recording> DeviceSession::record(const std::string& name, const std::function<void(Recorder&)>& body) {
+  auto recording = std::make_unique<Recording>(*model_->device, name, profile_);
+  Recorder recorder{*model_->device, *recording, tuning_};
+  body(recorder);
+  recording->end();
+  return recording;
+}
+
+const DeviceSession::Pass& DeviceSession::pass(uint32_t n) {
+  auto known = passes_.find(n);
+  if (known != passes_.end()) return known->second;
+  if (passes_.size() == kept_passes) {  // all finished: every pass is waited for
+    passes_.erase(pass_order_.front());
+    pass_order_.erase(pass_order_.begin());
+  }
+  Pass made;
+  uint32_t n_layers = model_->hyper.n_layers;
+  uint32_t piece = n <= short_pass ? n_layers : std::max(1u, n_layers / 8);
+  for (uint32_t first = 0; first < n_layers; first += piece) {
+    uint32_t end = std::min(first + piece, n_layers);
+    made.push_back(record(cat("pass of ", n, " tokens, layers ", first, " to ", end - 1), [&](Recorder& r) {
+      if (first == 0) {
+        r.recording.copy({control_, 0, sizeof(Step)}, {a_.step, 0, sizeof(Step)});
+        r.recording.copy({control_, sizeof(Step), HISTORY * 4}, {a_.history, 0, HISTORY * 4});
+        r.recording.copy({control_, sizeof(Step) + HISTORY * 4, n * 4ull}, {a_.tokens, 0, n * 4ull});
+        if (n == 1)
+          begin_step(r, a_.step, a_.attention_groups, model_->hyper.n_heads, model_->hyper.n_kv_heads,
+                     model_->hyper.head_dim, false);
+        record_embedding(r, *model_, a_, n);
+      }
+      record_layers(r, *model_, a_, n, first, end);
+      if (end == n_layers) record_last_logits(r, *model_, a_, n);
+    }));
+  }
+  pass_order_.push_back(n);
+  return passes_.emplace(n, std::move(made)).first->second;
+}
+
+void DeviceSession::run(const std::vector<const Recording*>& recordings) {
+  uint64_t ticket = 0;
+  // Profiled recordings are run one by one, since each holds the times of its last run only.
+  bool apart = profile_ || recordings.size() > 1;
+  if (!apart) ticket = model_->device->submit(recordings);
+  for (size_t i = 0; apart && i < recordings.size(); ++i) {
+    ticket = model_->device->submit({recordings[i]});
+    if (!profile_) continue;
+    model_->device->wait(ticket);
+    for (const KernelTime& t : recordings[i]->times()) {
+      KernelTime& sum = times_[t.kernel];
+      sum.kernel = t.kernel;
+      sum.dispatches += t.dispatches;
+      sum.nanoseconds += t.nanoseconds;
+    }
+  }
+  model_->device->wait(ticket);
+}
+
+void DeviceSession::set_step(const int32_t* new_ids, uint32_t count, uint32_t position) {
+  uint8_t* to = static_cast<uint8_t*>(control_.mapped());
+  Step step = {position, position + count, 0, 0};
+  sampled_ = 0;
+  std::memcpy(to, &step, sizeof(step));
+  std::vector<uint32_t> history(HISTORY, 0xffffffffu);
+  uint32_t next = position + count;
+  for (uint32_t p = next > HISTORY ? next - HISTORY : 0; p < next; ++p)
+    history[p % HISTORY] = uint32_t(p < position ? ids()[p] : new_ids[p - position]);
+  std::memcpy(to + sizeof(Step), history.data(), HISTORY * 4);
+  std::memcpy(to + sizeof(Step) + HISTORY * 4, new_ids, count * 4ull);
+}
+
+void DeviceSession::forward(const int32_t* new_ids, uint32_t count, uint32_t position, float* all_logits) {
+  for (uint32_t done = 0; done < count;) {
+    check_cancelled();
+    uint32_t n = std::min(count - done, a_.chunk);
+    set_step(new_ids + done, n, position + done);
+    std::vector<const Recording*> pieces;
+    for (const auto& piece : pass(n)) pieces.push_back(piece.get());
+    run(pieces);
+    if (all_logits) copy_all_logits(n, all_logits + uint64_t(done) * model_->hyper.vocab);
+    done += n;
+  }
+}
+
+void DeviceSession::copy_all_logits(uint32_t n_tokens, float* out) {
+  uint64_t row_bytes = model_->hyper.vocab * 4ull;
+  for (uint32_t first = 0; first < n_tokens; first += a_.logits_rows) {
+    uint32_t n = std::min(a_.logits_rows, n_tokens - first);
+    auto recording = record("logits", [&](Recorder& r) { record_logits(r, *model_, a_, first, n); });
+    run({recording.get()});
+    model_->device->read_back(a_.all_logits, 0, out + uint64_t(first) * model_->hyper.vocab, n * row_bytes);
+  }
+}
+
+void DeviceSession::read_logits(float* out) {
+  model_->device->read_back(a_.logits, 0, out, model_->hyper.vocab * 4ull);
+}
+
+void DeviceSession::set_rule(const SampleRule& rule) {
+  if (rule_set_ && std::memcmp(&rule, &rule_, sizeof(rule)) == 0) return;
+  model_->device->upload(a_.rule, 0, &rule, sizeof(rule));
+  rule_ = rule;
+  rule_set_ = true;
+}
+
+int32_t DeviceSession::choose(const SampleRule& rule) {
+  set_rule(rule);
+  SampleBuffers buffers{a_.rule, a_.logits, a_.adjusted, a_.step, a_.history, a_.tokens, a_.ring};
+  if (!sample_) sample_ = record("sample", [&](Recorder& r) { vkmoe::sample(r, buffers, model_->hyper.vocab); });
+  run({sample_.get()});
+  bytes_read_back_ += 4;
+  return int32_t(static_cast<const uint32_t*>(a_.ring.mapped())[sampled_++ % SAMPLE_RING]);
+}
+
+std::vector<int32_t> DeviceSession::step(const SampleRule& rule, uint32_t most) {
+  set_rule(rule);
+  const Hyper& h = model_->hyper;
+  if (!decode_) {
+    SampleBuffers buffers{a_.rule, a_.logits, a_.adjusted, a_.step, a_.history, a_.tokens, a_.ring};
+    decode_ = record("decode step", [&](Recorder& r) {
+      vkmoe::sample(r, buffers, h.vocab);
+      begin_step(r, a_.step, a_.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, true);
+      record_embedding(r, *model_, a_, 1);
+      record_layers(r, *model_, a_, 1, 0, h.n_layers);
+      record_last_logits(r, *model_, a_, 1);
+    });
+    decode_dispatches_ = decode_->dispatches();
+  }
+  uint32_t steps = step_seconds_ > 0 ? uint32_t(std::clamp(submit_seconds / step_seconds_, 1.0, double(most_steps))) : 1;
+  steps = profile_ ? 1 : std::min(steps, most);
+  auto start = std::chrono::steady_clock::now();
+  if (steps == 1) {
+    run({decode_.get()});
+  } else {
+    model_->device->wait(model_->device->submit(std::vector<const Recording*>(steps, decode_.get())));
+  }
+  step_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / steps;
+  std::vector<int32_t> sampled;
+  for (uint32_t i = 0; i < steps; ++i)
+    sampled.push_back(int32_t(static_cast<const uint32_t*>(a_.ring.mapped())[sampled_++ % SAMPLE_RING]));
+  bytes_read_back_ += 4 * steps;
+  return sampled;
+}
+
+uint64_t DeviceSession::bytes_per_token() const {
+  const Hyper& h = model_->hyper;
+  return model_->parameters.decode_weight_bytes + kv_cache_bytes(h, 1) * std::min<uint64_t>(position(), h.window ? h.window : position());
+}
+
+nlohmann::json DeviceSession::stats() const {
+  const DeviceCounters& now = model_->device->counters();
+  nlohmann::json kernels = nlohmann::json::array();
+  for (const auto& [name, time] : times_)
+    kernels.push_back({{"name", name}, {"dispatches", time.dispatches}, {"nanoseconds", time.nanoseconds}});
+  return {{"tokens_fed", tokens_fed_},
+          {"tokens_generated", tokens_generated_},
+          {"submits", now.submits - start_.submits},
+          {"dispatches", now.dispatches - start_.dispatches},
+          {"dispatches_per_decode_step", decode_dispatches_},
+          {"bytes_read_back", now.bytes_read_back - start_.bytes_read_back + bytes_read_back_},
+          {"bytes_uploaded", now.bytes_uploaded - start_.bytes_uploaded},
+          {"device_bytes", now.memory_bytes},
+          {"peak_device_bytes", now.peak_memory_bytes},
+          {"bytes_per_token", bytes_per_token()},
+          {"kernels", kernels}};
+}
+
+}  // namespace vkmoe

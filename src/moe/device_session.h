@@ -1,0 +1,53 @@
+// A session on a Vulkan device: passes are recorded once per number of tokens and replayed; a decode step (sample, then
+// one pass) is one recording that is submitted several times at once.
+#pragma once
+#include <map>
+#include <memory>
+
+#include "moe/activations.h"
+#include "moe/session.h"
+
+namespace vkmoe {
+
+class DeviceSession : public Session {
+ public:
+  // chunk_tokens: most tokens of a pass; 0: chosen.
+  DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile);
+  ~DeviceSession() override;
+  nlohmann::json stats() const override;
+
+ protected:
+  void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) override;
+  void read_logits(float* out) override;
+  std::vector<int32_t> step(const SampleRule& rule, uint32_t most) override;
+  int32_t choose(const SampleRule& rule) override;
+
+ private:
+  // A pass in pieces, each submitted on its own so that none runs long.
+  using Pass = std::vector<std::unique_ptr<Recording>>;
+  const Pass& pass(uint32_t n_tokens);
+  std::unique_ptr<Recording> record(const std::string& name, const std::function<void(Recorder&)>& body);
+  void run(const std::vector<const Recording*>& recordings);
+  void set_step(const int32_t* ids, uint32_t count, uint32_t position);
+  void set_rule(const SampleRule& rule);
+  void copy_all_logits(uint32_t n_tokens, float* out);
+  uint64_t bytes_per_token() const;
+
+  std::shared_ptr<Model> model_;
+  Tuning tuning_;
+  Activations a_;
+  bool profile_;
+  Buffer control_;  // written by the host: Step, tokens, history
+  std::map<uint32_t, Pass> passes_;
+  std::vector<uint32_t> pass_order_;  // oldest first
+  std::unique_ptr<Recording> decode_, sample_;
+  SampleRule rule_ = {};
+  bool rule_set_ = false;
+  uint32_t sampled_ = 0;        // as the device counts them
+  double step_seconds_ = 0;     // of one decode step, measured; 0: not yet
+  uint64_t decode_dispatches_ = 0, bytes_read_back_ = 0;
+  std::map<std::string, KernelTime> times_;
+  DeviceCounters start_;
+};
+
+}  // namespace vkmoe

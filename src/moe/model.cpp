@@ -1,0 +1,63 @@
+#include "moe/model.h"
+
+namespace vkmoe {
+namespace {
+
+DeviceLayer place_layer(Device& device, const LayerSpec& spec, const Hyper& h, uint32_t index, const Placed& placed) {
+  auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
+  DeviceLayer layer;
+  layer.attention_norm = place_vector(device, vector_values(*spec.attention_norm), name("attention norm"));
+  layer.ffn_norm = place_vector(device, vector_values(*spec.ffn_norm), name("ffn norm"));
+  std::vector<float> norms(2 * h.head_dim, 1.0f);
+  if (h.qk_norm) {
+    std::vector<float> q = vector_values(*spec.q_norm), k = vector_values(*spec.k_norm);
+    std::copy(q.begin(), q.end(), norms.begin());
+    std::copy(k.begin(), k.end(), norms.begin() + h.head_dim);
+  }
+  layer.qk_norms = place_vector(device, norms, name("query and key norms"));
+  Matrix qkv = stack({&spec.q, &spec.k, &spec.v});
+  if (qkv.one_format()) {
+    layer.qkv.push_back(place_weight(device, qkv, nullptr, name("qkv"), placed));
+  } else {
+    for (const Matrix* m : {&spec.q, &spec.k, &spec.v})
+      layer.qkv.push_back(place_weight(device, *m, nullptr, name("qkv"), placed));
+  }
+  layer.o = place_weight(device, spec.o, nullptr, name("attention output"), placed);
+  layer.has_experts = bool(spec.router);
+  if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed);
+  layer.gate_up = place_weight(device, spec.gate, &spec.up, name("expert gate and up"), placed);
+  layer.down = place_weight(device, spec.down, nullptr, name("expert down"), placed);
+  return layer;
+}
+
+}  // namespace
+
+uint64_t Model::weight_bytes() const {
+  uint64_t bytes = embedding.bytes() + (head.shards.empty() ? 0 : head.bytes()) + final_norm.size();
+  for (const DeviceLayer& l : layers) {
+    bytes += l.attention_norm.size() + l.ffn_norm.size() + l.qk_norms.size() + l.o.bytes() + l.gate_up.bytes() + l.down.bytes();
+    for (const Weight& w : l.qkv) bytes += w.bytes();
+    if (l.has_experts) bytes += l.router.bytes();
+  }
+  return bytes;
+}
+
+std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSpec& spec,
+                                   const std::function<void(uint64_t, uint64_t)>& progress) {
+  auto model = std::make_shared<Model>();
+  model->device = device;
+  model->hyper = spec.hyper;
+  model->parameters = count_parameters(spec);
+  uint64_t done = 0, total = model->parameters.weight_bytes;
+  Placed placed = [&](uint64_t bytes) { progress(std::min(done += bytes, total), total); };
+  progress(0, total);
+  model->embedding = place_weight(*device, spec.embedding, nullptr, "embedding", placed);
+  if (!spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
+  model->final_norm = place_vector(*device, vector_values(*spec.final_norm), "final norm");
+  for (uint32_t i = 0; i < spec.hyper.n_layers; ++i)
+    model->layers.push_back(place_layer(*device, spec.layers[i], spec.hyper, i, placed));
+  progress(total, total);
+  return model;
+}
+
+}  // namespace vkmoe

@@ -1,0 +1,39 @@
+// A model on a device: its weights, placed, and the text side that belongs to it.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "moe/model_spec.h"
+#include "moe/weights.h"
+
+namespace vkmoe {
+
+struct DeviceLayer {
+  Buffer attention_norm, ffn_norm;  // (hidden) f32
+  Buffer qk_norms;                  // (2, head_dim) f32: queries, keys; unused values without qk_norm
+  std::vector<Weight> qkv;          // one below the other: one Weight where the formats agree, else three
+  Weight o;
+  bool has_experts = false;
+  Weight router;                    // (n_experts, hidden)
+  Weight gate_up;                   // paired; one expert in a dense layer
+  Weight down;
+};
+
+struct Model {
+  std::shared_ptr<Device> device;
+  Hyper hyper;
+  ParameterCount parameters;
+  Weight embedding, head;  // head.shards is empty when the embedding serves as the head
+  Buffer final_norm;
+  std::vector<DeviceLayer> layers;
+
+  const Weight& output() const { return head.shards.empty() ? embedding : head; }
+  uint64_t weight_bytes() const;  // on the device
+};
+
+// progress: bytes placed, bytes in all; may throw to cancel.
+std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSpec& spec,
+                                   const std::function<void(uint64_t, uint64_t)>& progress);
+
+}  // namespace vkmoe

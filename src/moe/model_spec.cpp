@@ -1,0 +1,195 @@
+#include "moe/model_spec.h"
+
+#include <map>
+#include <set>
+
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+const Architecture* const architectures[] = {&mixtral_architecture, &qwen3_moe_architecture};
+
+const Architecture& recognise(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  const char* key = gguf ? "general.architecture" : "model_type";
+  auto at = file.metadata.find(key);
+  if (at == file.metadata.end() || !at->is_string())
+    fail(VKMOE_ERROR_BAD_FILE, file.path, ": key ", key, " is missing or no string: this is no language model");
+  std::string found = at->get<std::string>(), known;
+  for (const Architecture* a : architectures) {
+    std::string name = gguf ? a->gguf : a->hugging_face;
+    if (name == found) return *a;
+    known += (known.empty() ? "" : ", ") + name;
+  }
+  fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": ", key, " = \"", found.substr(0, 60),
+       "\" is not supported: expected one of ", known);
+}
+
+std::string replace_all(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  return text;
+}
+
+// Finds the tensors of one architecture by role.
+class Finder {
+ public:
+  Finder(const ModelFile& file, const Architecture& architecture) : file_(file) {
+    for (const WeightNames& w : architecture.weights)
+      names_[w.role] = file.kind == ModelFile::Kind::gguf ? w.gguf : w.hugging_face;
+  }
+
+  bool has(const std::string& role) const {
+    for (const std::string& name : alternatives(role, 0))
+      if (file_.find(replace_all(name, "{E}", "0"))) return true;
+    return false;
+  }
+
+  const Tensor* vector(const std::string& role, uint32_t layer, uint64_t n) const {
+    const Tensor& tensor = file_.require(alternatives(role, layer)[0], {n});
+    if (tensor.format->block_elems != 1)
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": tensor ", tensor.name, ": expected F32, F16 or BF16, found ",
+           tensor.format->name);
+    return &tensor;
+  }
+
+  Matrix matrix(const std::string& role, uint32_t layer, uint64_t n, uint64_t k) const {
+    const Tensor& tensor = file_.require(alternatives(role, layer)[0], {n, k});
+    return {uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}};
+  }
+
+  Matrix experts(const std::string& role, uint32_t layer, uint64_t n_experts, uint64_t n, uint64_t k) const {
+    Matrix made{uint32_t(n), uint32_t(k), {}};
+    std::vector<std::string> names = alternatives(role, layer);
+    std::string name = names[0];
+    for (const std::string& other : names)
+      if (file_.find(replace_all(other, "{E}", "0"))) name = other;
+    bool fused = name.find("{E}") == std::string::npos;
+    const Tensor* whole = fused ? &file_.require(name, {n_experts, n, k}) : nullptr;
+    for (uint64_t e = 0; e < n_experts; ++e) {
+      const Tensor* tensor = fused ? whole : &file_.require(replace_all(name, "{E}", std::to_string(e)), {n, k});
+      made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
+    }
+    return made;
+  }
+
+ private:
+  std::vector<std::string> alternatives(const std::string& role, uint32_t layer) const {
+    std::string all = replace_all(names_.at(role), "{L}", std::to_string(layer));
+    std::vector<std::string> parts;
+    for (size_t at = 0; at <= all.size();) {
+      size_t bar = std::min(all.find('|', at), all.size());
+      parts.push_back(all.substr(at, bar - at));
+      at = bar + 1;
+    }
+    return parts;
+  }
+
+  const ModelFile& file_;
+  std::map<std::string, std::string> names_;
+};
+
+LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
+  uint64_t head = h.head_dim, hidden = h.hidden;
+  LayerSpec spec;
+  spec.attention_norm = find.vector("attention_norm", layer, hidden);
+  spec.ffn_norm = find.vector("ffn_norm", layer, hidden);
+  if (h.qk_norm) {
+    spec.q_norm = find.vector("q_norm", layer, head);
+    spec.k_norm = find.vector("k_norm", layer, head);
+  }
+  spec.q = find.matrix("q", layer, h.n_heads * head, hidden);
+  spec.k = find.matrix("k", layer, h.n_kv_heads * head, hidden);
+  spec.v = find.matrix("v", layer, h.n_kv_heads * head, hidden);
+  spec.o = find.matrix("o", layer, hidden, h.n_heads * head);
+  if (h.layer_has_experts[layer]) {
+    spec.router = find.matrix("router", layer, h.n_experts, hidden);
+    spec.gate = find.experts("gate", layer, h.n_experts, h.expert_ff, hidden);
+    spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
+    spec.down = find.experts("down", layer, h.n_experts, hidden, h.expert_ff);
+  } else {
+    spec.gate = find.matrix("dense_gate", layer, h.dense_ff, hidden);
+    spec.up = find.matrix("dense_up", layer, h.dense_ff, hidden);
+    spec.down = find.matrix("dense_down", layer, hidden, h.dense_ff);
+  }
+  return spec;
+}
+
+}  // namespace
+
+bool Matrix::one_format() const {
+  for (const auto& spans : experts)
+    for (const Span& span : spans)
+      if (span.tensor->format != &format()) return false;
+  return true;
+}
+
+const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format) const {
+  for (const Span& span : experts[expert]) {
+    if (r < span.rows) {
+      *format = span.tensor->format;
+      return span.tensor->data + (span.first_row + uint64_t(r) * span.row_step) * row_bytes(**format, k);
+    }
+    r -= span.rows;
+  }
+  fail(VKMOE_ERROR_INTERNAL, "row ", r, " outside of a matrix of ", n, " rows");
+}
+
+ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
+  const Architecture& architecture = recognise(*file);
+  ModelSpec spec;
+  spec.file = file;
+  spec.hyper = architecture.read(*file);
+  Hyper& h = spec.hyper;
+  h.architecture = architecture.name;
+  if (h.top_k > h.n_experts)
+    fail(VKMOE_ERROR_BAD_FILE, file->path, ": ", h.top_k, " experts a token of only ", h.n_experts);
+  Finder find(*file, architecture);
+
+  if (!find.has("embedding")) find.matrix("embedding", 0, h.vocab, h.hidden);  // fails with the tensor's name
+  const char* name = file->kind == ModelFile::Kind::gguf ? "token_embd.weight" : "model.embed_tokens.weight";
+  const Tensor* table = file->find(name);
+  if (table && table->shape.size() == 2 && table->shape[0] < (1u << 24)) h.vocab = uint32_t(table->shape[0]);
+  if (file->kind == ModelFile::Kind::hugging_face) h.vocab = Keys(*file).u32("vocab_size", 1, 1 << 24);
+  spec.embedding = find.matrix("embedding", 0, h.vocab, h.hidden);
+  if (file->kind == ModelFile::Kind::hugging_face) spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", false);
+  else spec.tied_head = !find.has("head");
+  spec.head = spec.tied_head ? spec.embedding : find.matrix("head", 0, h.vocab, h.hidden);
+  spec.final_norm = find.vector("final_norm", 0, h.hidden);
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+    // A file that claims thousands of layers fails at the first that is missing.
+    spec.layers.push_back(read_layer(find, h, layer));
+  }
+  return spec;
+}
+
+ParameterCount count_parameters(const ModelSpec& spec) {
+  ParameterCount count;
+  const Hyper& h = spec.hyper;
+  std::set<const Tensor*> seen;
+  auto add = [&](const Tensor* tensor, uint64_t active_num, uint64_t active_den) {
+    if (!tensor || !seen.insert(tensor).second) return;
+    uint64_t elems = tensor->elems();
+    count.total += elems;
+    count.weight_bytes += tensor->size_bytes;
+    count.active += elems / active_den * active_num;
+    count.decode_weight_bytes += tensor->size_bytes / active_den * active_num;
+  };
+  auto add_matrix = [&](const Matrix& m, uint64_t active_num, uint64_t active_den) {
+    for (const auto& spans : m.experts)
+      for (const auto& span : spans) add(span.tensor, active_num, active_den);
+  };
+  add_matrix(spec.head, 1, 1);
+  add_matrix(spec.embedding, 1, h.vocab);  // already counted, and read whole, when it is the head too
+  add(spec.final_norm, 1, 1);
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+    const LayerSpec& l = spec.layers[layer];
+    for (const Tensor* t : {l.attention_norm, l.ffn_norm, l.q_norm, l.k_norm}) add(t, 1, 1);
+    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.o, &l.router}) add_matrix(*m, 1, 1);
+    bool experts = h.layer_has_experts[layer];
+    for (const Matrix* m : {&l.gate, &l.up, &l.down}) add_matrix(*m, experts ? h.top_k : 1, experts ? h.n_experts : 1);
+  }
+  return count;
+}
+
+}  // namespace vkmoe

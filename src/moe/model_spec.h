@@ -1,0 +1,76 @@
+// What a model is, apart from any device: hyper-parameters and where each weight lies in the file. Made by an
+// architecture (arch/*.cpp), read by the device model and by the CPU reference.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "loader/model_file.h"
+#include "shared/route.h"
+
+namespace vkmoe {
+
+struct Hyper {
+  std::string architecture;  // "mixtral", "qwen3_moe"
+  uint32_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
+  uint32_t context_tokens = 0;  // the longest context that the model was made for
+  float rms_epsilon = 0;
+  double rope_theta = 10000;
+  uint32_t rotary_dim = 0;
+  bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
+  bool qk_norm = false;           // RMSNorm per head on queries and keys
+  uint32_t window = 0;            // tokens that attention sees; 0: all
+  uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0;
+  GateRule gate = {};             // of layers with experts
+  std::vector<bool> layer_has_experts;
+};
+
+// A matrix (or one per expert) as its rows lie in the file's tensors, which may be fused, sliced or one per expert.
+struct Matrix {
+  struct Span {
+    const Tensor* tensor;
+    uint64_t first_row;
+    uint32_t rows, row_step;
+  };
+  uint32_t n = 0, k = 0;                  // rows (outputs), columns (inputs) of one expert
+  std::vector<std::vector<Span>> experts;  // spans of each expert, in row order; one entry for a plain matrix
+  const Format& format() const { return *experts[0][0].tensor->format; }
+  bool one_format() const;
+  // Start of row r of expert e in the file, and its format.
+  const uint8_t* row(uint32_t expert, uint32_t r, const Format** format) const;
+  explicit operator bool() const { return !experts.empty(); }
+};
+
+struct LayerSpec {
+  const Tensor *attention_norm = nullptr, *ffn_norm = nullptr;  // (hidden)
+  const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim)
+  Matrix q, k, v;                                               // (heads * head_dim, hidden)
+  Matrix o;                                                     // (hidden, n_heads * head_dim)
+  Matrix router;                                                // (n_experts, hidden); none in a dense layer
+  Matrix gate, up;                                              // (experts or 1, ff, hidden)
+  Matrix down;                                                  // (experts or 1, hidden, ff)
+};
+
+struct ModelSpec {
+  std::shared_ptr<ModelFile> file;
+  Hyper hyper;
+  Matrix embedding;                     // (vocab, hidden)
+  Matrix head;                          // (vocab, hidden); the embedding when tied
+  bool tied_head = false;
+  const Tensor* final_norm = nullptr;   // (hidden)
+  std::vector<LayerSpec> layers;
+};
+
+// Recognises the architecture and checks every tensor. Fails with VKMOE_ERROR_UNSUPPORTED (key and value) or
+// VKMOE_ERROR_BAD_FILE (tensor, expected and found shape).
+ModelSpec read_model_spec(std::shared_ptr<ModelFile> file);
+
+struct ParameterCount {
+  uint64_t total = 0, active = 0;       // active: those that work for one token (embedding lookups count one row)
+  uint64_t weight_bytes = 0;            // of all tensors in use, in the file
+  uint64_t decode_weight_bytes = 0;     // that one decoded token reads
+};
+ParameterCount count_parameters(const ModelSpec& spec);
+
+}  // namespace vkmoe

@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <cctype>
+
+#include "base/numeric.h"
+#include "moe/ops/ops.h"
+
+namespace vkmoe {
+namespace {
+
+constexpr uint32_t heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2};
+
+std::string kernel_name(const char* stem, const Format& format) {
+  std::string name = cat(stem, "_", format.name);
+  std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return char(std::tolower(c)); });
+  return name;
+}
+
+const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue) {
+  Tuning::Matmul shape = r.tuning.matmul[height];
+  // The partial sums of all segments must fit in shared memory.
+  uint32_t outputs = TILE_ROWS * (weight.paired ? 2 : 1) * heights[height];
+  if (shape.split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) shape.split = 1;
+  return r.device.kernel(kernel_name("matmul", *weight.format),
+                         {TILE_ROWS / shape.lane_rows * shape.split, shape.lane_rows, shape.split, heights[height], rows,
+                          epilogue});
+}
+
+MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y) {
+  MatmulParams p = {};
+  p.n = w.n;
+  p.blocks = w.blocks;
+  p.tile_quads = w.tile_quads;
+  p.tail_word = w.tail_word;
+  p.shard_tiles = shard.n_tiles;
+  p.x_stride = x.stride / 4;
+  p.y_stride = y.stride;
+  return p;
+}
+
+}  // namespace
+
+void matmul(Recorder& r, const DenseMatmul& call) {
+  uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : 2;
+  const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue);
+  for (const WeightShard& shard : call.weight.shards) {
+    MatmulParams p = params_of(call.weight, shard, call.x, call.y);
+    p.n_rows = call.n_rows;
+    p.x_first = call.x_first;
+    p.y_column = call.y_column;
+    r.recording.dispatch(kernel, {shard.tiles, shard.bases, call.x.view, call.y.view, shard.bases, shard.bases}, p,
+                         uint32_t(ceil_div(call.n_rows, heights[height])), call.weight.row_groups());
+  }
+}
+
+void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
+                   uint32_t use, uint32_t epilogue) {
+  for (const WeightShard& shard : weight.shards) {
+    MatmulParams p = params_of(weight, shard, x, y);
+    p.x_div = from_tokens ? routing.top_k : 0;
+    if (routing.direct()) {
+      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue);
+      r.recording.dispatch(kernel, {shard.tiles, shard.bases, x.view, y.view, shard.bases, routing.ids}, p, routing.top_k,
+                           weight.row_groups());
+      continue;
+    }
+    for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
+      if (height > 0 && routing.n_tokens <= heights[height - 1]) continue;  // no expert has so many rows
+      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue);
+      p.tile_first = height * routing.tile_capacity;
+      BufferView groups = routing.groups;
+      groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
+      groups.size = 12;
+      r.recording.dispatch_indirect(kernel, {shard.tiles, shard.bases, x.view, y.view, routing.tiles, routing.sorted}, &p,
+                                    sizeof(p), groups);
+    }
+  }
+}
+
+void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale) {
+  const Kernel& kernel = r.device.kernel(kernel_name("embed", *table.format), {r.tuning.lanes});
+  for (const WeightShard& shard : table.shards) {
+    EmbedParams p = {};
+    p.n_tokens = n_tokens;
+    p.blocks = table.blocks;
+    p.tile_quads = table.tile_quads;
+    p.tail_word = table.tail_word;
+    p.shard_first = shard.first_tile;
+    p.shard_tiles = shard.n_tiles;
+    p.y_stride = y.stride;
+    p.scale = scale;
+    r.recording.dispatch(kernel, {shard.tiles, tokens, y.view}, p, n_tokens);
+  }
+}
+
+}  // namespace vkmoe

@@ -1,0 +1,98 @@
+// Records each kernel's work: one function per operation, in a file of the kernel's name. All shapes are outermost first,
+// all values float32 unless said otherwise.
+#pragma once
+#include "moe/weights.h"
+#include "runtime/kernel.h"
+#include "runtime/recording.h"
+#include "shared/layer.h"
+#include "shared/matmul.h"
+#include "shared/route.h"
+#include "shared/sample.h"
+
+namespace vkmoe {
+
+// Shapes of workgroups, chosen by what the device is. None of them changes a result.
+struct Tuning {
+  struct Matmul {
+    uint32_t lane_rows, split;
+  };
+  Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
+  uint32_t lanes;               // of kernels that share a row among invocations
+  uint32_t sample_lanes;
+  static Tuning of(const Caps& caps);
+};
+
+// Where the ops of a pass record to.
+struct Recorder {
+  Device& device;
+  Recording& recording;
+  const Tuning& tuning;
+};
+
+// Rows of a matrix in a buffer: row i begins at float i * stride.
+struct Rows {
+  BufferView view;
+  uint32_t stride = 0;
+};
+
+// y[i] = scale * E[tokens[i]]: tokens (n_tokens) u32, y (n_tokens, stride).
+void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale);
+
+// y = W x for rows x_first .. x_first + n_rows - 1 of x, written to rows 0 .. of y from y_column on.
+struct DenseMatmul {
+  const Weight& weight;
+  Rows x, y;
+  uint32_t n_rows = 1, x_first = 0, y_column = 0;
+  uint32_t epilogue = EPILOGUE_STORE;
+};
+void matmul(Recorder& r, const DenseMatmul& call);
+
+// Which experts the rows of a pass go to: made by route(), used by expert_matmul() and combine().
+struct Routing {
+  uint32_t n_tokens = 0, top_k = 0, tile_capacity = 0;
+  BufferView ids;      // (n_tokens, top_k) u32, best first
+  BufferView weights;  // (n_tokens, top_k)
+  BufferView counts;   // (chunks, n_experts) u32
+  BufferView offsets;  // (n_experts + 1) u32
+  BufferView sorted, slot_of;  // (n_tokens * top_k) u32
+  BufferView tiles;    // (TILE_HEIGHTS, tile_capacity, 4) u32
+  BufferView groups;   // (TILE_HEIGHTS, 2, DISPATCH_WORDS) u32
+  bool direct() const { return n_tokens == 1; }  // one token: its assignments are its tiles
+};
+
+// logits (n_tokens, stride) -> ids and weights; with more than one token also the counting sort and the tile lists.
+// gate_up_groups, down_groups: workgroups over rows of the two matmuls.
+void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
+           uint32_t gate_up_groups, uint32_t down_groups);
+
+// y[slot] = W_expert(slot) x[row of slot]; from_tokens: rows of x are tokens, else slots. use: 0 gate-up, 1 down.
+void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
+                   uint32_t use, uint32_t epilogue);
+
+// x[t] += sum over j of weights[t, j] * y[slot of (t, j)].
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing);
+
+// y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x.
+void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon);
+
+struct KvCache {
+  BufferView keys;    // (n_kv_heads, head_dim / 4, capacity, 4)
+  BufferView values;  // (n_kv_heads, capacity, head_dim)
+};
+
+void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
+                const KvCache& cache, const RopeParams& params);
+
+// queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * head_dim). With one token the blocks of keys are shared
+// out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + head_dim) their results.
+void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
+               BufferView groups, const AttentionParams& params);
+void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
+                bool advance);
+
+struct SampleBuffers {
+  BufferView rule, logits, adjusted, step, history, tokens, ring;
+};
+void sample(Recorder& r, const SampleBuffers& buffers, uint32_t vocab);
+
+}  // namespace vkmoe

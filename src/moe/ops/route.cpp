@@ -1,0 +1,41 @@
+#include "base/numeric.h"
+#include "moe/ops/ops.h"
+
+namespace vkmoe {
+
+void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
+           uint32_t gate_up_groups, uint32_t down_groups) {
+  GateParams gate = {rule, routing.n_tokens, logits.stride};
+  uint32_t experts = 16;  // shared memory for so many
+  while (experts < rule.n_experts) experts *= 2;
+  r.recording.dispatch(r.device.kernel("gate", {r.tuning.lanes, experts}), {logits.view, bias, routing.ids, routing.weights},
+                       gate, routing.n_tokens);
+  if (routing.direct()) return;
+  SortParams sort = {};
+  sort.n_assignments = routing.n_tokens * routing.top_k;
+  sort.n_chunks = uint32_t(ceil_div(sort.n_assignments, SORT_CHUNK));
+  sort.n_experts = rule.n_experts;
+  sort.tile_capacity = routing.tile_capacity;
+  sort.groups_y[0] = gate_up_groups;
+  sort.groups_y[1] = down_groups;
+  SpecConstants lanes = {r.tuning.lanes};
+  r.recording.dispatch(r.device.kernel("expert_histogram", lanes), {routing.ids, routing.counts}, sort, sort.n_chunks);
+  r.recording.dispatch(r.device.kernel("expert_scan", lanes),
+                       {routing.counts, routing.offsets, routing.tiles, routing.groups}, sort, 1);
+  r.recording.dispatch(r.device.kernel("expert_scatter", lanes),
+                       {routing.ids, routing.counts, routing.sorted, routing.slot_of}, sort, sort.n_chunks);
+}
+
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing) {
+  CombineParams p = {};
+  p.n_tokens = routing.n_tokens;
+  p.top_k = routing.top_k;
+  p.width4 = uint32_t(ceil_div(width, 4));  // rows are padded, so the last four may reach into padding
+  p.stride4 = y.stride / 4;
+  p.x_stride4 = x.stride / 4;
+  p.direct = routing.direct();
+  r.recording.dispatch(r.device.kernel("combine", {r.tuning.lanes}), {x.view, y.view, routing.weights, routing.slot_of}, p,
+                       uint32_t(ceil_div(p.width4, r.tuning.lanes)), routing.n_tokens);
+}
+
+}  // namespace vkmoe

@@ -1,0 +1,25 @@
+#include "moe/ops/ops.h"
+
+namespace vkmoe {
+
+Tuning Tuning::of(const Caps& caps) {
+  Tuning t;
+  if (caps.type == "cpu") {
+    // A vector unit per core: loads dominate, so each invocation owns many rows and shares each value of x among them.
+    t.matmul[0] = {4, 1};
+    t.matmul[1] = {4, 1};
+    t.matmul[2] = {4, 1};
+    t.lanes = 8;
+    t.sample_lanes = 32;
+  } else {
+    // Many invocations hide the latency of memory: segments are shared out, one row for each.
+    t.matmul[0] = {1, 4};
+    t.matmul[1] = {1, 2};
+    t.matmul[2] = {1, 2};
+    t.lanes = 64;
+    t.sample_lanes = 128;
+  }
+  return t;
+}
+
+}  // namespace vkmoe

@@ -1,0 +1,86 @@
+#include "moe/pass.h"
+
+#include <cmath>
+
+namespace vkmoe {
+namespace {
+
+void record_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+  const Hyper& h = model.hyper;
+  const DeviceLayer& layer = model.layers[index];
+  rmsnorm(r, a.x, layer.attention_norm, a.normed, n_tokens, 0, h.hidden, h.rms_epsilon);
+  uint32_t column = 0;
+  for (const Weight& weight : layer.qkv) {
+    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
+    column += weight.n;
+  }
+  RopeParams rope = {};
+  rope.n_tokens = n_tokens;
+  rope.n_heads = h.n_heads;
+  rope.n_kv_heads = h.n_kv_heads;
+  rope.head_dim = h.head_dim;
+  rope.rotary_dim = h.rotary_dim;
+  rope.interleaved = h.rope_interleaved;
+  rope.qkv_stride = a.qkv.stride;
+  rope.capacity = a.capacity;
+  rope.norm = h.qk_norm;
+  rope.epsilon = h.rms_epsilon;
+  rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, a.queries, a.cache(index), rope);
+  AttentionParams attend = {};
+  attend.n_tokens = n_tokens;
+  attend.n_heads = h.n_heads;
+  attend.n_kv_heads = h.n_kv_heads;
+  attend.head_dim = h.head_dim;
+  attend.capacity = a.capacity;
+  attend.out_stride = a.attended.stride;
+  attend.window = h.window;
+  attend.max_blocks = a.max_blocks;
+  attend.scale = 1.0f / std::sqrt(float(h.head_dim));
+  attention(r, a.step, a.queries, a.cache(index), a.attended, a.partials, a.attention_groups, attend);
+  matmul(r, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD});
+}
+
+void record_experts(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+  const Hyper& h = model.hyper;
+  const DeviceLayer& layer = model.layers[index];
+  rmsnorm(r, a.x, layer.ffn_norm, a.normed, n_tokens, 0, h.hidden, h.rms_epsilon);
+  if (!layer.has_experts) {
+    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
+    matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD});
+    return;
+  }
+  Routing routing = a.routing_for(n_tokens);
+  matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
+  route(r, h.gate, a.router, a.router.view, routing, layer.gate_up.row_groups(), layer.down.row_groups());
+  expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
+  expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
+  combine(r, a.x, a.expert_out, h.hidden, routing);
+}
+
+}  // namespace
+
+void record_embedding(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
+  embed(r, model.embedding, a.tokens, a.x, n_tokens, 1.0f);
+}
+
+void record_layers(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t first_layer,
+                   uint32_t end_layer) {
+  for (uint32_t layer = first_layer; layer < end_layer; ++layer) {
+    record_attention(r, model, a, n_tokens, layer);
+    record_experts(r, model, a, n_tokens, layer);
+  }
+}
+
+void record_last_logits(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
+  const Hyper& h = model.hyper;
+  rmsnorm(r, a.x, model.final_norm, a.normed, 1, n_tokens - 1, h.hidden, h.rms_epsilon);
+  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.logits, h.vocab}});
+}
+
+void record_logits(Recorder& r, const Model& model, const Activations& a, uint32_t first_row, uint32_t n_rows) {
+  const Hyper& h = model.hyper;
+  rmsnorm(r, a.x, model.final_norm, a.normed, n_rows, first_row, h.hidden, h.rms_epsilon);
+  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.all_logits, h.vocab}, .n_rows = n_rows});
+}
+
+}  // namespace vkmoe

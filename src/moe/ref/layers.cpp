@@ -1,0 +1,62 @@
+// The pieces of a layer: norm, matrix product, rotary embedding, attention.
+#include <algorithm>
+#include <cmath>
+
+#include "moe/ref/ref.h"
+
+namespace vkmoe::ref {
+
+std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, float epsilon) {
+  double squares = 0;
+  for (size_t i = 0; i < weight.size(); ++i) squares += double(x[i]) * x[i];
+  float scale = float(1 / std::sqrt(squares / double(weight.size()) + epsilon));
+  std::vector<float> y(weight.size());
+  for (size_t i = 0; i < y.size(); ++i) y[i] = x[i] * scale * weight[i];
+  return y;
+}
+
+std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x) {
+  std::vector<float> y(matrix.n), row(matrix.k);
+  for (uint32_t r = 0; r < matrix.n; ++r) {
+    const Format* format;
+    const uint8_t* data = matrix.row(expert, r, &format);
+    decode_row(*format, data, 0, matrix.k, row.data());
+    float sum[8] = {};  // eight at a time, for speed alone
+    for (uint32_t i = 0; i < matrix.k; ++i) sum[i % 8] += row[i] * x[i];
+    y[r] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+  }
+  return y;
+}
+
+void rope(float* head, uint32_t rotary_dim, bool interleaved, double theta, uint32_t position) {
+  uint32_t pairs = rotary_dim / 2;
+  for (uint32_t i = 0; i < pairs; ++i) {
+    double angle = position * std::pow(theta, -2.0 * i / rotary_dim);
+    float c = float(std::cos(angle)), s = float(std::sin(angle));
+    float& a = head[interleaved ? 2 * i : i];
+    float& b = head[interleaved ? 2 * i + 1 : i + pairs];
+    float turned_a = a * c - b * s, turned_b = b * c + a * s;
+    a = turned_a;
+    b = turned_b;
+  }
+}
+
+std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
+                          uint32_t stride, float scale) {
+  std::vector<float> p(n_keys), y(head_dim, 0.0f);
+  float maximum = -INFINITY;
+  for (uint32_t j = 0; j < n_keys; ++j) {
+    float dot = 0;
+    for (uint32_t i = 0; i < head_dim; ++i) dot += query[i] * keys[size_t(j) * stride + i];
+    p[j] = dot * scale;
+    maximum = std::max(maximum, p[j]);
+  }
+  float sum = 0;
+  for (float& v : p) sum += v = std::exp(v - maximum);
+  for (uint32_t j = 0; j < n_keys; ++j)
+    for (uint32_t i = 0; i < head_dim; ++i) y[i] += p[j] * values[size_t(j) * stride + i];
+  for (float& v : y) v /= sum;
+  return y;
+}
+
+}  // namespace vkmoe::ref

@@ -1,0 +1,62 @@
+// The CPU reference: the same model in plain loops, to be read beside the papers and compared with the kernels. It shares
+// only the parameter structs with the shaders; outside goldens check both.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "moe/model_spec.h"
+#include "moe/session.h"
+#include "shared/route.h"
+#include "shared/sample.h"
+
+namespace vkmoe::ref {
+
+struct Choice {
+  std::vector<uint32_t> experts;  // (top_k), best first
+  std::vector<float> weights;     // (top_k)
+};
+// Experts and weights of one token; bias is empty or one value per expert.
+Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias);
+
+// The next token; recent: latest tokens, newest last; position: of the token to be chosen (counter of the random numbers).
+int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent, uint32_t position);
+
+// First word of Philox4x32-10 for a counter (position, 0, 0, 0).
+uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high);
+
+// y = x / sqrt(mean(x^2) + epsilon) * weight.
+std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, float epsilon);
+
+// y = W x for one expert; rows are decoded as they are used.
+std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x);
+
+// Turns the first rotary_dim values of a head by the angles of a position.
+void rope(float* head, uint32_t rotary_dim, bool interleaved, double theta, uint32_t position);
+
+// Softmax attention of one query over keys and values (n_keys rows of head_dim, `stride` apart).
+std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
+                          uint32_t stride, float scale);
+
+class RefSession : public Session {
+ public:
+  RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_tokens);
+  nlohmann::json stats() const override;
+  // Experts of each layer for the last token, for tests and for people who look at routing.
+  const std::vector<Choice>& choices() const { return choices_; }
+
+ protected:
+  void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) override;
+  void read_logits(float* out) override;
+  int32_t choose(const SampleRule& rule) override;
+
+ private:
+  void forward_token(int32_t id, uint32_t position);
+  std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
+  std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
+  std::shared_ptr<const ModelSpec> spec_;
+  std::vector<std::vector<float>> keys_, values_;  // by layer: (position, n_kv_heads * head_dim)
+  std::vector<float> logits_;
+  std::vector<Choice> choices_;
+};
+
+}  // namespace vkmoe::ref

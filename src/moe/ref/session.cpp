@@ -1,0 +1,103 @@
+// The whole model, token by token. Follows transformers' Mixtral and Qwen3-MoE.
+#include <cmath>
+#include <cstring>
+
+#include "moe/ref/ref.h"
+#include "moe/weights.h"
+
+namespace vkmoe::ref {
+namespace {
+
+void add(std::vector<float>& x, const std::vector<float>& y) {
+  for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+}
+
+}  // namespace
+
+RefSession::RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_tokens)
+    : Session(spec->hyper.vocab, capacity_tokens), spec_(spec), keys_(spec->hyper.n_layers), values_(spec->hyper.n_layers) {}
+
+std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x,
+                                         uint32_t position) {
+  const Hyper& h = spec_->hyper;
+  uint32_t d = h.head_dim, stride = h.n_kv_heads * d, group = h.n_heads / h.n_kv_heads;
+  std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.attention_norm), h.rms_epsilon);
+  std::vector<float> q = matvec(layer.q, 0, normed.data()), k = matvec(layer.k, 0, normed.data());
+  std::vector<float> v = matvec(layer.v, 0, normed.data());
+  auto turn = [&](std::vector<float>& heads, const Tensor* norm) {
+    for (uint32_t i = 0; i < heads.size(); i += d) {
+      if (norm) {
+        std::vector<float> head = rmsnorm(&heads[i], vector_values(*norm), h.rms_epsilon);
+        std::copy(head.begin(), head.end(), heads.begin() + i);
+      }
+      rope(&heads[i], h.rotary_dim, h.rope_interleaved, h.rope_theta, position);
+    }
+  };
+  turn(q, layer.q_norm);
+  turn(k, layer.k_norm);
+  keys_[index].resize(size_t(position) * stride);
+  values_[index].resize(size_t(position) * stride);
+  keys_[index].insert(keys_[index].end(), k.begin(), k.end());
+  values_[index].insert(values_[index].end(), v.begin(), v.end());
+  uint32_t first = h.window && position + 1 > h.window ? position + 1 - h.window : 0;
+  std::vector<float> attended;
+  for (uint32_t head = 0; head < h.n_heads; ++head) {
+    size_t from = size_t(first) * stride + head / group * d;
+    std::vector<float> y = attend(&q[head * d], &keys_[index][from], &values_[index][from], position + 1 - first, d, stride,
+                                  1.0f / std::sqrt(float(d)));
+    attended.insert(attended.end(), y.begin(), y.end());
+  }
+  return matvec(layer.o, 0, attended.data());
+}
+
+std::vector<float> RefSession::experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x) {
+  const Hyper& h = spec_->hyper;
+  std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.ffn_norm), h.rms_epsilon);
+  Choice choice{{0}, {1.0f}};  // a dense layer is one expert of weight 1
+  if (layer.router) choice = gate(h.gate, matvec(layer.router, 0, normed.data()), {});
+  std::vector<float> sum(h.hidden, 0.0f);
+  for (size_t j = 0; j < choice.experts.size(); ++j) {
+    std::vector<float> hidden = matvec(layer.gate, choice.experts[j], normed.data());
+    std::vector<float> up = matvec(layer.up, choice.experts[j], normed.data());
+    for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1 + std::exp(-hidden[i])) * up[i];  // SwiGLU
+    std::vector<float> y = matvec(layer.down, choice.experts[j], hidden.data());
+    for (uint32_t i = 0; i < h.hidden; ++i) sum[i] += choice.weights[j] * y[i];
+  }
+  choices_[index] = choice;
+  return sum;
+}
+
+void RefSession::forward_token(int32_t id, uint32_t position) {
+  const Hyper& h = spec_->hyper;
+  std::vector<float> x(h.hidden);
+  const Format* format;
+  const uint8_t* row = spec_->embedding.row(0, uint32_t(id), &format);
+  decode_row(*format, row, 0, h.hidden, x.data());
+  choices_.assign(h.n_layers, {});
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+    add(x, attention(spec_->layers[layer], layer, x, position));
+    add(x, experts(spec_->layers[layer], layer, x));
+  }
+  std::vector<float> normed = rmsnorm(x.data(), vector_values(*spec_->final_norm), h.rms_epsilon);
+  logits_ = matvec(spec_->head, 0, normed.data());
+}
+
+void RefSession::forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) {
+  for (uint32_t i = 0; i < count; ++i) {
+    check_cancelled();
+    forward_token(ids[i], position + i);
+    if (all_logits) std::memcpy(all_logits + size_t(i) * logits_.size(), logits_.data(), logits_.size() * 4);
+  }
+}
+
+void RefSession::read_logits(float* out) { std::memcpy(out, logits_.data(), logits_.size() * 4); }
+
+int32_t RefSession::choose(const SampleRule& rule) { return sample(rule, logits_, ids(), position()); }
+
+nlohmann::json RefSession::stats() const {
+  return {{"tokens_fed", tokens_fed_}, {"tokens_generated", tokens_generated_}, {"submits", 0}, {"dispatches", 0},
+          {"bytes_read_back", 0}, {"bytes_uploaded", 0}, {"device_bytes", 0}, {"peak_device_bytes", 0},
+          {"bytes_per_token", 0}, {"kernels", nlohmann::json::array()}};
+}
+
+}  // namespace vkmoe::ref

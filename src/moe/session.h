@@ -1,0 +1,54 @@
+// One conversation: the tokens so far, and what can be done with them. The device and the CPU reference each bring the
+// three steps at the bottom.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "shared/sample.h"
+
+namespace vkmoe {
+
+class Session {
+ public:
+  Session(uint32_t vocab, uint32_t capacity_tokens) : vocab_(vocab), capacity_(capacity_tokens) {}
+  virtual ~Session() = default;
+
+  uint32_t capacity() const { return capacity_; }
+  uint32_t position() const { return uint32_t(ids_.size()); }
+  void rewind(uint32_t position);
+
+  // Appends tokens; logits of all of them go to all_logits, (count, vocab), when it is not nullptr.
+  void feed(const int32_t* ids, size_t count, float* all_logits);
+  void logits(float* out);  // (vocab), of the last token
+  int32_t sample(const SampleRule& rule);
+
+  // Samples and appends up to `most` tokens; on_token returns true to stop after a token. Returns how many were reported.
+  uint32_t generate(const SampleRule& rule, uint32_t most, const std::function<bool(int32_t)>& on_token);
+
+  void cancel() { cancelled_ = true; }
+  virtual nlohmann::json stats() const = 0;
+
+ protected:
+  // Evaluates tokens at `position`; the cache holds all before it.
+  virtual void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) = 0;
+  virtual void read_logits(float* out) = 0;
+  // Samples from the logits and evaluates, up to `most` times; returns the ids sampled, all of them evaluated.
+  virtual std::vector<int32_t> step(const SampleRule& rule, uint32_t most);
+  virtual int32_t choose(const SampleRule& rule) = 0;
+
+  void check_cancelled();
+  const std::vector<int32_t>& ids() const { return ids_; }
+  uint64_t tokens_fed_ = 0, tokens_generated_ = 0;
+
+ private:
+  void need_logits();
+  uint32_t vocab_, capacity_;
+  std::vector<int32_t> ids_;
+  uint32_t logits_at_ = 0;  // number of tokens whose last one the current logits belong to; 0: none
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace vkmoe

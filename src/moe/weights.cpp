@@ -1,0 +1,147 @@
+#include "moe/weights.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/numeric.h"
+#include "base/parallel.h"
+#include "shared/matmul.h"
+
+namespace vkmoe {
+namespace {
+
+// One row of the file as device blocks: quads and tails of all blocks. Rows whose length is no multiple of a device block
+// are padded with zeros.
+class RowSplitter {
+ public:
+  RowSplitter(const Format& device_format, uint32_t k) : format_(device_format), k_(k) {
+    uint32_t blocks = uint32_t(ceil_div(k, device_format.device_elems));
+    padded_.resize(blocks * device_format.device_elems / device_format.block_elems * device_format.block_bytes);
+    quads_.resize(size_t(blocks) * device_format.quads * 16);
+    tail_.resize(round_up(size_t(blocks) * device_format.tail_bytes, 4));
+  }
+
+  // A row in the file's format; decoded to float32 when that is not the device's.
+  void split(const uint8_t* row, const Format& row_format) {
+    if (&row_format == &format_) {
+      std::memcpy(padded_.data(), row, row_bytes(format_, k_));
+    } else {
+      decode_row(row_format, row, 0, k_, reinterpret_cast<float*>(padded_.data()));
+    }
+    uint32_t file_bytes = format_.device_elems / format_.block_elems * format_.block_bytes;
+    for (size_t b = 0; b * file_bytes < padded_.size(); ++b)
+      format_.split(padded_.data() + b * file_bytes, quads_.data() + b * format_.quads * 16,
+                    tail_.data() + b * format_.tail_bytes);
+  }
+  const std::vector<uint8_t>& quads() const { return quads_; }
+  const std::vector<uint8_t>& tail() const { return tail_; }
+
+ private:
+  const Format& format_;
+  uint32_t k_;
+  std::vector<uint8_t> padded_, quads_, tail_;
+};
+
+struct TileSource {
+  const Matrix& matrix;
+  const Matrix* up;
+  const Weight& weight;
+
+  // Writes tile `tile` (expert-major) to out, tile_quads * 16 bytes.
+  void write(uint32_t tile, uint8_t* out) const {
+    uint32_t expert = tile / weight.expert_tiles, in_expert = tile % weight.expert_tiles;
+    const Matrix& from = weight.paired && in_expert % 2 ? *up : matrix;
+    uint32_t first_row = (weight.paired ? in_expert / 2 : in_expert) * TILE_ROWS;
+    RowSplitter splitter(*weight.format, weight.k);
+    std::memset(out, 0, size_t(weight.tile_quads) * 16);
+    for (uint32_t r = 0; r < TILE_ROWS && first_row + r < from.n; ++r) {
+      const Format* format;
+      const uint8_t* row = from.row(expert, first_row + r, &format);
+      splitter.split(row, *format);
+      for (size_t q = 0; q * 16 < splitter.quads().size(); ++q)
+        std::memcpy(out + (q * TILE_ROWS + r) * 16, splitter.quads().data() + q * 16, 16);
+      for (size_t w = 0; w * 4 < splitter.tail().size(); ++w)
+        std::memcpy(out + size_t(weight.tail_word) * 4 + (w * TILE_ROWS + r) * 4, splitter.tail().data() + w * 4, 4);
+    }
+  }
+};
+
+}  // namespace
+
+Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed) {
+  Weight weight;
+  bool same = matrix.one_format() && (!up || (up->one_format() && &up->format() == &matrix.format()));
+  weight.format = same ? &matrix.format() : find_format("F32");
+  const Format& f = *weight.format;
+  weight.n_experts = uint32_t(matrix.experts.size());
+  weight.n = matrix.n;
+  weight.k = matrix.k;
+  weight.paired = up != nullptr;
+  weight.expert_tiles = uint32_t(ceil_div(matrix.n, TILE_ROWS)) * (up ? 2 : 1);
+  weight.blocks = uint32_t(ceil_div(matrix.k, f.device_elems));
+  weight.tail_word = weight.blocks * f.quads * TILE_ROWS * 4;
+  weight.tile_quads = uint32_t(weight.blocks * f.quads * TILE_ROWS + ceil_div(uint64_t(weight.blocks) * f.tail_bytes, 4) * TILE_ROWS / 4);
+
+  uint64_t tile_bytes = uint64_t(weight.tile_quads) * 16, n_tiles = uint64_t(weight.expert_tiles) * weight.n_experts;
+  uint64_t unit = weight.paired ? 2 : 1;  // a pair is never parted
+  uint64_t limit = std::min(device.caps().max_binding_bytes, device.caps().max_allocation_bytes);
+  limit = std::min<uint64_t>(limit, uint64_t(1) << 32);  // 32-bit word indices
+  uint64_t shard_tiles = limit / tile_bytes / unit * unit;
+  if (shard_tiles == 0)
+    fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", tile_bytes * unit, " bytes of 32 rows do not fit a binding of ", limit);
+  TileSource source{matrix, up, weight};
+  for (uint64_t first = 0; first < n_tiles; first += shard_tiles) {
+    WeightShard shard;
+    shard.first_tile = uint32_t(first);
+    shard.n_tiles = uint32_t(std::min(shard_tiles, n_tiles - first));
+    shard.tiles = device.create_buffer(shard.n_tiles * tile_bytes, MemoryUse::device, name);
+    // Pieces begin and end anywhere; whole tiles are made in parallel and cut.
+    device.upload(shard.tiles, 0, shard.n_tiles * tile_bytes, [&](uint64_t at, uint64_t count, void* out) {
+      uint64_t from = at / tile_bytes, to = ceil_div(at + count, tile_bytes);
+      parallel_for(to - from, [&](uint64_t i) {
+        uint64_t begin = (from + i) * tile_bytes, end = begin + tile_bytes;
+        uint64_t low = std::max(begin, at), high = std::min(end, at + count);
+        if (low == begin && high == end) {
+          source.write(uint32_t(first + from + i), static_cast<uint8_t*>(out) + (begin - at));
+        } else {
+          std::vector<uint8_t> tile(tile_bytes);
+          source.write(uint32_t(first + from + i), tile.data());
+          std::memcpy(static_cast<uint8_t*>(out) + (low - at), tile.data() + (low - begin), high - low);
+        }
+      });
+      placed(count);
+    });
+    std::vector<int32_t> bases(weight.n_experts);
+    for (uint32_t e = 0; e < weight.n_experts; ++e)
+      bases[e] = int32_t(int64_t(e) * weight.expert_tiles - int64_t(first));
+    shard.bases = device.create_buffer(bases.size() * 4, MemoryUse::device, name + " table");
+    device.upload(shard.bases, 0, bases.data(), bases.size() * 4);
+    weight.shards.push_back(std::move(shard));
+  }
+  return weight;
+}
+
+Matrix stack(const std::vector<const Matrix*>& parts) {
+  Matrix whole{0, parts[0]->k, {}};
+  whole.experts.resize(parts[0]->experts.size());
+  for (const Matrix* part : parts) {
+    whole.n += part->n;
+    for (size_t e = 0; e < whole.experts.size(); ++e)
+      whole.experts[e].insert(whole.experts[e].end(), part->experts[e].begin(), part->experts[e].end());
+  }
+  return whole;
+}
+
+Buffer place_vector(Device& device, const std::vector<float>& values, const std::string& name) {
+  Buffer buffer = device.create_buffer(values.size() * 4, MemoryUse::device, name);
+  device.upload(buffer, 0, values.data(), values.size() * 4);
+  return buffer;
+}
+
+std::vector<float> vector_values(const Tensor& tensor) {
+  std::vector<float> values(tensor.elems());
+  decode_row(*tensor.format, tensor.data, 0, values.size(), values.data());
+  return values;
+}
+
+}  // namespace vkmoe

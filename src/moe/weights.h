@@ -1,0 +1,47 @@
+// Weights on the device: matrices cut into tiles of 32 rows (loader/format.h), tiles into shards that fit a binding. A
+// table per shard says where each expert's tiles begin, so that experts may lie anywhere, or not at all.
+#pragma once
+#include <functional>
+#include <vector>
+
+#include "moe/model_spec.h"
+#include "runtime/device.h"
+
+namespace vkmoe {
+
+struct WeightShard {
+  Buffer tiles;
+  Buffer bases;         // (experts) i32: tile of the shard at which an expert begins; may be negative or beyond the shard
+  uint32_t n_tiles = 0;
+  uint32_t first_tile = 0;
+};
+
+struct Weight {
+  const Format* format = nullptr;
+  uint32_t n_experts = 1;
+  uint32_t n = 0, k = 0;      // rows of an expert (of the gate alone when paired), columns
+  bool paired = false;        // tiles alternate gate, up
+  uint32_t expert_tiles = 0;  // tiles of an expert
+  uint32_t blocks = 0, tile_quads = 0, tail_word = 0;
+  std::vector<WeightShard> shards;
+
+  uint32_t row_groups() const { return paired ? expert_tiles / 2 : expert_tiles; }  // workgroups over rows
+  uint64_t bytes() const { return uint64_t(tile_quads) * 16 * expert_tiles * n_experts; }
+};
+
+// Called with bytes placed since the last call; may throw to cancel.
+using Placed = std::function<void(uint64_t bytes)>;
+
+// up: nullptr, or the second matrix of a pair. Matrices of several formats become F32.
+Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed);
+
+// Several matrices with the same columns, one below the other; one format for all.
+Matrix stack(const std::vector<const Matrix*>& parts);
+
+Buffer place_vector(Device& device, const std::vector<float>& values, const std::string& name);
+std::vector<float> vector_values(const Tensor& tensor);
+
+// Floats between rows of activations with k columns: whole blocks of 32.
+inline uint32_t row_stride(uint32_t k) { return (k + 31) / 32 * 32; }
+
+}  // namespace vkmoe
