@@ -1,0 +1,84 @@
+// vkmoe_inspect_json: a model from its file alone.
+#include <algorithm>
+#include <map>
+
+#include "api/handles.h"
+#include "moe/activations.h"
+
+namespace vkmoe {
+
+std::string inspect_json(const std::string& path, uint32_t context_tokens) {
+  using nlohmann::ordered_json;
+  std::shared_ptr<ModelFile> file = ModelFile::open(path);
+  ModelSpec spec = read_model_spec(file);
+  const Hyper& h = spec.hyper;
+  ParameterCount count = count_parameters(spec);
+  uint32_t context = context_tokens ? context_tokens : h.context_tokens;
+  if (context > h.context_tokens)
+    fail(VKMOE_ERROR_INVALID_ARGUMENT, "context: the model was made for at most ", h.context_tokens, " tokens, found ", context);
+
+  std::map<std::string, std::pair<uint64_t, uint64_t>> by_type;
+  for (const auto& [name, tensor] : file->tensors) {
+    by_type[tensor.format->name].first += 1;
+    by_type[tensor.format->name].second += tensor.size_bytes;
+  }
+  ordered_json types = ordered_json::array();
+  for (const auto& [type, sums] : by_type) types.push_back({{"type", type}, {"count", sums.first}, {"bytes", sums.second}});
+
+  const uint32_t chunk = std::min(512u, context);  // of a GPU
+  uint64_t cache = kv_cache_bytes(h, context), activations = activation_bytes(h, context, chunk);
+  ordered_json tokenizer;
+  bool chat = false;
+  try {
+    std::unique_ptr<Tokenizer> t = Tokenizer::load(*file);
+    tokenizer = {{"vocab_size", t->vocab_size()}, {"bos", t->bos}, {"add_bos", t->add_bos}, {"end_ids", t->end_ids}};
+    chat = !t->chat_template.empty();
+  } catch (const Error& error) {
+    tokenizer = {{"error", error.what()}};
+  }
+  std::vector<uint32_t> dense;
+  for (uint32_t i = 0; i < h.n_layers; ++i)
+    if (!h.layer_has_experts[i]) dense.push_back(i);
+  std::string name = file->metadata.contains("general.name") && file->metadata["general.name"].is_string()
+                         ? file->metadata["general.name"].get<std::string>()
+                         : "";
+  ordered_json all = {
+      {"path", path},
+      {"kind", file->kind == ModelFile::Kind::gguf ? "GGUF" : "Hugging Face folder"},
+      {"architecture", h.architecture},
+      {"name", name},
+      {"hyper_parameters",
+       {{"layers", h.n_layers},
+        {"hidden", h.hidden},
+        {"heads", h.n_heads},
+        {"kv_heads", h.n_kv_heads},
+        {"head_dim", h.head_dim},
+        {"vocab", h.vocab},
+        {"context_tokens", h.context_tokens},
+        {"rope_theta", h.rope_theta},
+        {"rotary_dim", h.rotary_dim},
+        {"rms_epsilon", h.rms_epsilon},
+        {"window", h.window},
+        {"experts", h.n_experts},
+        {"experts_per_token", h.top_k},
+        {"expert_ff", h.expert_ff},
+        {"dense_layers", dense},
+        {"renormalize", h.gate.renormalize != 0},
+        {"tied_head", spec.tied_head}}},
+      {"parameters", {{"total", count.total}, {"active", count.active}}},
+      {"tensors", {{"count", file->tensors.size()}, {"by_type", types}}},
+      {"bytes_per_decoded_token", count.decode_weight_bytes},
+      {"kv_cache_bytes_per_token", kv_cache_bytes(h, 1)},
+      {"memory",
+       {{"context_tokens", context},
+        {"weights_bytes", count.weight_bytes},
+        {"kv_cache_bytes", cache},
+        {"activations_bytes", activations},
+        {"total_bytes", count.weight_bytes + cache + activations}}},
+      {"tokenizer", tokenizer},
+      {"chat_template", chat},
+  };
+  return all.dump(2, ' ', false, ordered_json::error_handler_t::replace);
+}
+
+}  // namespace vkmoe
