@@ -30,7 +30,7 @@ endfunction()
 
 vkmoe_test_program(base vkmoe_base)
 vkmoe_test_program(loader vkmoe_loader)
-vkmoe_test_program(runtime vkmoe_runtime)
+vkmoe_test_program(runtime vkmoe_runtime vkmoe_test_kernels)
 vkmoe_test_program(moe vkmoe_moe)
 foreach(room base loader)
   if(TARGET test_${room})

@@ -12,6 +12,7 @@ namespace vkmoe {
 
 class Recording;
 class Kernel;
+struct KernelBinary;
 struct DeviceImpl;
 struct BufferImpl;
 
@@ -114,6 +115,8 @@ class Device {
   // Fails with VKMOE_ERROR_INTERNAL for an unknown name, VKMOE_ERROR_UNSUPPORTED when limits do not allow it (shared
   // memory, invocations, buffers), naming the kernel.
   const Kernel& kernel(const std::string& name, const SpecConstants& constants = {});
+  // The same for a module that is not embedded; it must stay where it is while the device lives.
+  const Kernel& kernel(const KernelBinary& binary, const SpecConstants& constants = {});
 
   // Executes recordings one after the other in one submission (the same one may stand several times); each sees the
   // memory effects of those before it. Returns a ticket. A lost device becomes VKMOE_ERROR_DEVICE_LOST with the name of

@@ -1,0 +1,177 @@
+#include "runtime/kernel_store.h"
+
+#include <algorithm>
+
+#include "runtime/spirv.h"
+
+namespace vkmoe {
+namespace {
+
+// Whether what a module declares was enabled with the device; Vulkan leaves undefined what happens otherwise.
+bool capability_enabled(uint32_t capability, const Caps& caps) {
+  switch (capability) {
+    case 0:   // Matrix
+    case 1:   // Shader
+    case 61:  // GroupNonUniform
+      return true;
+    case 63:  // GroupNonUniformArithmetic
+      return caps.subgroup_arithmetic;
+    case 64:  // GroupNonUniformBallot
+      return caps.subgroup_ballot;
+    case 65:  // GroupNonUniformShuffle
+      return caps.subgroup_shuffle;
+    case 9:  // Float16
+      return caps.fp16;
+    case 39:  // Int8
+      return caps.int8;
+    case 4433:  // StorageBuffer16BitAccess
+      return caps.storage16;
+    case 4448:  // StorageBuffer8BitAccess
+      return caps.storage8;
+    case 6016:  // DotProductInputAll
+    case 6017:  // DotProductInput4x8Bit
+    case 6018:  // DotProductInput4x8BitPacked
+    case 6019:  // DotProduct
+      return caps.integer_dot;
+    default:
+      return false;
+  }
+}
+
+std::string make_label(const KernelBinary& binary, const SpecConstants& constants) {
+  std::string label = binary.name;
+  for (size_t i = 0; i < constants.size(); i++) label += (i ? "," : "(") + std::to_string(constants[i]);
+  return constants.empty() ? label : label + ")";
+}
+
+}  // namespace
+
+KernelStore::~KernelStore() {
+  for (auto& [key, entry] : entries_) {
+    vkDestroyPipeline(gpu_.device, static_cast<VkPipeline>(entry->kernel.pipeline), nullptr);
+  }
+  for (auto& [key, layout] : pipeline_layouts_) vkDestroyPipelineLayout(gpu_.device, layout, nullptr);
+  for (auto& [key, layout] : set_layouts_) vkDestroyDescriptorSetLayout(gpu_.device, layout, nullptr);
+}
+
+const Kernel& KernelStore::get(const std::string& name, const SpecConstants& constants) {
+  const auto& kernels = embedded_kernels();
+  auto found = std::lower_bound(kernels.begin(), kernels.end(), name,
+                                [](const KernelBinary& kernel, const std::string& wanted) { return kernel.name < wanted; });
+  if (found == kernels.end() || found->name != name) fail(VKMOE_ERROR_INTERNAL, "there is no kernel '", name, "'");
+  return get(*found, constants);
+}
+
+const Kernel& KernelStore::get(const KernelBinary& binary, const SpecConstants& constants) {
+  if (constants.size() > binary.spec_count) {
+    fail(VKMOE_ERROR_INTERNAL, "kernel ", binary.name, ": ", constants.size(), " specialization constants given, it has ",
+         binary.spec_count);
+  }
+  SpecConstants all = constants;
+  for (uint32_t i = uint32_t(all.size()); i < binary.spec_count; i++) all.push_back(binary.spec_defaults[i]);
+  Entry* entry;
+  {
+    std::lock_guard lock(mutex_);
+    auto& slot = entries_[{&binary, all}];
+    if (!slot) slot = std::make_unique<Entry>();
+    entry = slot.get();
+  }
+  std::lock_guard lock(entry->mutex);
+  if (entry->ready) return entry->kernel;
+  Kernel& kernel = entry->kernel;
+  kernel.binary = &binary;
+  kernel.constants = all;
+  kernel.label = make_label(binary, all);
+  for (int axis = 0; axis < 3; axis++) {
+    int32_t id = binary.local_size_spec[axis];
+    kernel.local_size[axis] = id >= 0 ? all.at(size_t(id)) : binary.local_size[axis];
+  }
+  check_limits(kernel);
+  Layout layouts = layout(binary.binding_count, binary.push_bytes);
+  kernel.set_layout = layouts.set;
+  kernel.layout = layouts.pipeline;
+  create_pipeline(kernel);
+  entry->ready = true;
+  return kernel;
+}
+
+void KernelStore::check_limits(const Kernel& kernel) const {
+  const KernelBinary& binary = *kernel.binary;
+  const Caps& caps = gpu_.caps();
+  auto within = [&](uint64_t wanted, uint64_t most, const char* what) {
+    if (wanted <= most) return;
+    fail(VKMOE_ERROR_UNSUPPORTED, "kernel ", kernel.label, " needs ", wanted, " ", what, ", the device allows ", most);
+  };
+  VkPhysicalDeviceProperties properties;
+  vkGetPhysicalDeviceProperties(gpu_.physical.handle, &properties);
+  uint64_t invocations = 1;
+  for (int axis = 0; axis < 3; axis++) {
+    if (kernel.local_size[axis] == 0) fail(VKMOE_ERROR_INTERNAL, "kernel ", kernel.label, ": workgroup size 0");
+    within(kernel.local_size[axis], properties.limits.maxComputeWorkGroupSize[axis], "invocations along one axis");
+    invocations *= kernel.local_size[axis];
+    within(invocations, caps.max_invocations, "invocations a workgroup");
+  }
+  within(binary.binding_count, caps.max_storage_buffers, "storage buffers");
+  within(binary.push_bytes, caps.max_push_bytes, "bytes of push constants");
+  within(spirv_shared_bytes(binary, kernel.constants), caps.max_shared_bytes, "bytes of shared memory");
+  for (uint32_t capability : spirv_capabilities(binary)) {
+    if (!capability_enabled(capability, caps)) {
+      fail(VKMOE_ERROR_UNSUPPORTED, "kernel ", kernel.label, " needs SPIR-V capability ", capability,
+           ", which the device lacks");
+    }
+  }
+}
+
+KernelStore::Layout KernelStore::layout(uint32_t bindings, uint32_t push_bytes) {
+  std::lock_guard lock(mutex_);
+  VkDescriptorSetLayout& set = set_layouts_[bindings];
+  if (!set) {
+    std::vector<VkDescriptorSetLayoutBinding> items(bindings);
+    for (uint32_t i = 0; i < bindings; i++) {
+      items[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    }
+    VkDescriptorSetLayoutCreateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
+    info.bindingCount = bindings;
+    info.pBindings = items.data();
+    check(vkCreateDescriptorSetLayout(gpu_.device, &info, nullptr, &set), "vkCreateDescriptorSetLayout");
+  }
+  VkPipelineLayout& pipeline = pipeline_layouts_[{bindings, push_bytes}];
+  if (!pipeline) {
+    VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes};
+    VkPipelineLayoutCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};
+    info.setLayoutCount = 1;
+    info.pSetLayouts = &set;
+    info.pushConstantRangeCount = push_bytes ? 1 : 0;
+    info.pPushConstantRanges = &range;
+    check(vkCreatePipelineLayout(gpu_.device, &info, nullptr, &pipeline), "vkCreatePipelineLayout");
+  }
+  return {set, pipeline};
+}
+
+void KernelStore::create_pipeline(Kernel& kernel) {
+  const KernelBinary& binary = *kernel.binary;
+  std::vector<VkSpecializationMapEntry> entries(binary.spec_count);
+  for (uint32_t i = 0; i < binary.spec_count; i++) entries[i] = {i, i * 4, 4};
+  VkSpecializationInfo specialization = {binary.spec_count, entries.data(), kernel.constants.size() * 4,
+                                         kernel.constants.data()};
+  VkShaderModuleCreateInfo module_info = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO};
+  module_info.codeSize = size_t(binary.word_count) * 4;
+  module_info.pCode = binary.words;
+  VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO};
+  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+  info.stage.pName = "main";
+  info.stage.pSpecializationInfo = &specialization;
+  info.layout = static_cast<VkPipelineLayout>(kernel.layout);
+  check(vkCreateShaderModule(gpu_.device, &module_info, nullptr, &info.stage.module), "vkCreateShaderModule");
+  VkPipeline pipeline = VK_NULL_HANDLE;
+  VkResult result = vkCreateComputePipelines(gpu_.device, cache_.handle(), 1, &info, nullptr, &pipeline);
+  vkDestroyShaderModule(gpu_.device, info.stage.module, nullptr);
+  check(result, cat("vkCreateComputePipelines for kernel ", kernel.label).c_str());
+  gpu_.set_name(VK_OBJECT_TYPE_PIPELINE, uint64_t(pipeline), kernel.label);
+  kernel.pipeline = pipeline;
+  std::lock_guard lock(mutex_);
+  gpu_.counters.pipelines_created++;
+}
+
+}  // namespace vkmoe

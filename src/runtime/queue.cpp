@@ -1,0 +1,116 @@
+#include "runtime/queue.h"
+
+#include "runtime/gpu.h"
+
+namespace vkmoe {
+
+std::string lost_message(const std::string& call, const std::vector<Work>& in_flight,
+                         const std::optional<ProgressMark>& mark) {
+  std::string message = call + ": the device was lost";
+  if (mark) {
+    for (const Work& work : in_flight) {
+      if (work->id != mark->id || mark->dispatch >= work->kernels.size()) continue;
+      return cat(message, "; the last kernel known to have started is ", work->kernels[mark->dispatch], ", dispatch ",
+                 mark->dispatch + 1, " of ", work->kernels.size(), " of '", work->name, "'");
+    }
+  }
+  if (in_flight.empty()) return message + "; no work was in flight";
+  const WorkNotes& oldest = *in_flight.front();
+  message = cat(message, " in '", oldest.name, "'");
+  if (in_flight.size() > 1) message = cat(message, " or one of ", in_flight.size() - 1, " submitted after it");
+  if (!oldest.kernels.empty()) {
+    message = cat(message, "; its ", oldest.kernels.size(), " dispatches go from ", oldest.kernels.front(), " to ",
+                  oldest.kernels.back());
+  }
+  return message;
+}
+
+Queue::Queue(Gpu& gpu) : gpu_(gpu) { vkGetDeviceQueue(gpu.device, gpu.physical.queue_family, 0, &queue_); }
+
+Queue::~Queue() {
+  for (auto& submission : in_flight_) vkDestroyFence(gpu_.device, submission.fence, nullptr);
+  for (VkFence fence : free_fences_) vkDestroyFence(gpu_.device, fence, nullptr);
+}
+
+VkFence Queue::take_fence() {
+  if (!free_fences_.empty()) {
+    VkFence fence = free_fences_.back();
+    free_fences_.pop_back();
+    return fence;
+  }
+  VkFence fence;
+  VkFenceCreateInfo info = {VK_STRUCTURE_TYPE_FENCE_CREATE_INFO};
+  check(vkCreateFence(gpu_.device, &info, nullptr, &fence), "vkCreateFence");
+  return fence;
+}
+
+uint64_t Queue::submit(const std::vector<Item>& items) {
+  Submission submission = {last_ticket_ + 1, take_fence(), {}};
+  std::vector<VkCommandBuffer> commands;
+  for (const Item& item : items) {
+    commands.push_back(item.commands);
+    submission.works.push_back(item.work);
+  }
+  VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO};
+  info.commandBufferCount = uint32_t(commands.size());
+  info.pCommandBuffers = commands.data();
+  VkResult result = lost_ ? VK_ERROR_DEVICE_LOST : vkQueueSubmit(queue_, 1, &info, submission.fence);
+  if (result != VK_SUCCESS) {
+    free_fences_.push_back(submission.fence);
+    check_alive(result, "vkQueueSubmit");
+  }
+  in_flight_.push_back(std::move(submission));
+  gpu_.counters.submits++;
+  return ++last_ticket_;
+}
+
+// Fences of one queue are signalled in order: all submissions before a finished one are finished too.
+void Queue::retire(size_t count) {
+  std::vector<VkFence> fences;
+  for (size_t i = 0; i < count; i++) fences.push_back(in_flight_[i].fence);
+  finished_ticket_ = in_flight_[count - 1].ticket;
+  in_flight_.erase(in_flight_.begin(), in_flight_.begin() + ptrdiff_t(count));
+  free_fences_.insert(free_fences_.end(), fences.begin(), fences.end());
+  check(vkResetFences(gpu_.device, uint32_t(fences.size()), fences.data()), "vkResetFences");
+}
+
+void Queue::wait(uint64_t ticket) {
+  if (ticket > last_ticket_) fail(VKMOE_ERROR_INTERNAL, "ticket ", ticket, " was never given out");
+  size_t count = 0;
+  while (count < in_flight_.size() && in_flight_[count].ticket <= ticket) count++;
+  if (count == 0) return;
+  VkFence fence = in_flight_[count - 1].fence;
+  if (lost_) check_alive(VK_ERROR_DEVICE_LOST, "vkWaitForFences");
+  check_alive(vkWaitForFences(gpu_.device, 1, &fence, VK_TRUE, UINT64_MAX), "vkWaitForFences");
+  retire(count);
+}
+
+bool Queue::finished(uint64_t ticket) {
+  if (ticket > last_ticket_) fail(VKMOE_ERROR_INTERNAL, "ticket ", ticket, " was never given out");
+  size_t done = 0;
+  for (size_t i = 0; i < in_flight_.size(); i++) {
+    VkResult result = vkGetFenceStatus(gpu_.device, in_flight_[i].fence);
+    check_alive(result, "vkGetFenceStatus");
+    if (result != VK_SUCCESS) break;
+    done = i + 1;
+  }
+  if (done) retire(done);
+  return ticket <= finished_ticket_;
+}
+
+void Queue::begin_marks(VkCommandBuffer, const WorkNotes&) {}
+void Queue::mark(VkCommandBuffer, const WorkNotes&, uint32_t) {}
+std::optional<ProgressMark> Queue::read_mark() const { return std::nullopt; }
+
+void Queue::check_alive(VkResult result, const char* call) {
+  if (result != VK_ERROR_DEVICE_LOST) return check(result, call);
+  lost_ = true;  // drivers differ in what they answer after the first time
+  std::vector<Work> works;
+  for (const Submission& submission : in_flight_) {
+    if (vkGetFenceStatus(gpu_.device, submission.fence) == VK_SUCCESS) continue;
+    works.insert(works.end(), submission.works.begin(), submission.works.end());
+  }
+  throw Error(VKMOE_ERROR_DEVICE_LOST, lost_message(call, works, read_mark()));
+}
+
+}  // namespace vkmoe

@@ -1,0 +1,63 @@
+// The state of a Recording; used by recording.cpp and by Device::submit.
+#pragma once
+#include <map>
+#include <set>
+
+#include "runtime/device_impl.h"
+#include "runtime/hazards.h"
+#include "runtime/kernel.h"
+#include "runtime/recording.h"
+
+namespace vkmoe {
+
+// Everything of this queue's earlier and later commands. One dependency serves all: commands read and write buffers in
+// compute shaders, in copies and as dispatch arguments, nothing else.
+constexpr VkPipelineStageFlags kWorkStages =
+    VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT;
+constexpr VkAccessFlags kWorkWrites = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+constexpr VkAccessFlags kWorkAccess =
+    kWorkWrites | VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_INDIRECT_COMMAND_READ_BIT;
+
+inline void memory_barrier(VkCommandBuffer commands, VkPipelineStageFlags from, VkAccessFlags writes,
+                           VkPipelineStageFlags to, VkAccessFlags access) {
+  VkMemoryBarrier barrier = {VK_STRUCTURE_TYPE_MEMORY_BARRIER, nullptr, writes, access};
+  vkCmdPipelineBarrier(commands, from, to, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+}
+
+// Timestamps in as many pools as it takes.
+struct Timestamps {
+  static constexpr uint32_t kPoolSize = 1024;
+  std::vector<VkQueryPool> pools;
+  uint32_t count = 0;
+};
+
+struct RecordingImpl {
+  std::shared_ptr<Gpu> gpu;
+  std::shared_ptr<WorkNotes> notes = std::make_shared<WorkNotes>();
+  bool profile = false, ended = false;
+  uint64_t dispatches = 0, barriers = 0, last_ticket = 0;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+
+  HazardTracker hazards;
+  VkPipelineStageFlags stages_since_barrier = 0;
+  std::set<std::shared_ptr<BufferImpl>> buffers;  // kept alive
+  std::vector<VkDescriptorPool> descriptor_pools;
+  std::map<std::vector<uint64_t>, VkDescriptorSet> sets;  // by layout, then (buffer, offset, size) of each binding
+  const void* bound_pipeline = nullptr;
+
+  Timestamps timestamps;
+  std::vector<std::string> timed;  // what ran before timestamp i + 1
+
+  ~RecordingImpl();
+  void check_open(const std::string& what) const;
+  void order(const std::vector<Access>& accesses, VkPipelineStageFlags stages);
+  void prepare(const Kernel& kernel, const std::vector<BufferView>& bindings, const void* push, uint32_t push_bytes,
+               const BufferView* groups);
+  VkDescriptorSet descriptor_set(const Kernel& kernel, const std::vector<BufferView>& bindings);
+  VkDescriptorSet allocate_set(VkDescriptorSetLayout layout, uint32_t bindings);
+  void write_timestamp();
+  void after(const std::string& what);
+};
+
+}  // namespace vkmoe
