@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "loader/model_file.h"
 #include "shared/route.h"
 

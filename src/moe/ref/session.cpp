@@ -92,7 +92,7 @@ void RefSession::forward(const int32_t* ids, uint32_t count, uint32_t position, 
 
 void RefSession::read_logits(float* out) { std::memcpy(out, logits_.data(), logits_.size() * 4); }
 
-int32_t RefSession::choose(const SampleRule& rule) { return sample(rule, logits_, ids(), position()); }
+int32_t RefSession::choose(const SampleRule& rule) { return ref::sample(rule, logits_, ids(), position()); }
 
 nlohmann::json RefSession::stats() const {
   return {{"tokens_fed", tokens_fed_}, {"tokens_generated", tokens_generated_}, {"submits", 0}, {"dispatches", 0},

@@ -1,0 +1,68 @@
+// Whole models against transformers' logits, on the device and on the CPU reference.
+#include "moe/support.h"
+
+using namespace vkmoe;
+using namespace vkmoe::test;
+
+namespace {
+
+// transformers' float32 and float64 agree within 3e-11; a larger error than this is a wrong formula.
+constexpr double tolerance = 1e-9;
+
+struct Case {
+  const char* model;
+  const char* golden;
+};
+const Case cases[] = {
+    {"goldens/mixtral", "goldens/mixtral/golden.safetensors"},
+    {"goldens/mixtral/model-f32.gguf", "goldens/mixtral/golden.safetensors"},
+    {"goldens/mixtral/model-q4_0.gguf", "goldens/mixtral/golden-q4_0.safetensors"},
+    {"goldens/qwen3_moe", "goldens/qwen3_moe/golden.safetensors"},
+    {"goldens/qwen3_moe/model-q8_0.gguf", "goldens/qwen3_moe/golden-q8_0.safetensors"},
+    {"goldens/qwen3_moe/model-bf16.gguf", "goldens/qwen3_moe/golden-bf16.safetensors"},
+};
+
+}  // namespace
+
+TEST_CASE("device: logits of the goldens, prefill and token by token") {
+  for (const Case& c : cases) {
+    CAPTURE(c.model);
+    Golden golden(data(c.golden));
+    std::shared_ptr<Model> model = place(data(c.model));
+    DeviceSession whole(model, 64, 0, false), single(model, 64, 0, false);
+    std::vector<float> prefill = feed(whole, golden.ids, model->hyper.vocab, golden.ids.size());
+    double error = nmse(prefill, golden.logits);
+    MESSAGE(c.model, ": normalised mean square error ", error);
+    CHECK(error < tolerance);
+    CHECK(feed(single, golden.ids, model->hyper.vocab, 1) == prefill);
+  }
+  check_no_validation_messages();
+}
+
+TEST_CASE("reference: logits of the goldens") {
+  for (const Case& c : cases) {
+    CAPTURE(c.model);
+    Golden golden(data(c.golden));
+    std::shared_ptr<ModelSpec> spec = read_spec(data(c.model));
+    ref::RefSession session(spec, 64);
+    double error = nmse(feed(session, golden.ids, spec->hyper.vocab, golden.ids.size()), golden.logits);
+    MESSAGE(c.model, ": normalised mean square error ", error);
+    CHECK(error < tolerance);
+  }
+}
+
+TEST_CASE("device: greedy continuation of the goldens") {
+  for (const char* name : {"mixtral", "qwen3_moe"}) {
+    CAPTURE(name);
+    Golden golden(data(cat("goldens/", name, "/golden.safetensors")));
+    DeviceSession session(place(data(cat("goldens/", name))), 64, 0, false);
+    session.feed(golden.ids.data(), 16, nullptr);
+    std::vector<int32_t> made;
+    session.generate(SampleRule{0, 0, 1, 0, 1, 0, 0, 0}, uint32_t(golden.greedy.size()), [&](int32_t id) {
+      made.push_back(id);
+      return false;
+    });
+    CHECK(made == golden.greedy);
+  }
+  check_no_validation_messages();
+}
