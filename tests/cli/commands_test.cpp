@@ -1,0 +1,203 @@
+// What the commands print and write, on the default model and the goldens.
+#include <nlohmann/json.hpp>
+
+#include "process.h"
+
+using nlohmann::json;
+
+namespace {
+
+const std::string data = source_dir + "/tests/data/";
+const std::string default_gguf = source_dir + "/models/vkmoe-default.gguf";
+const json reference = json::parse(read_file(data + "reference.json"));
+
+json json_of(const Result& result) {
+  check_success(result);
+  return json::parse(result.out);
+}
+
+std::vector<float> npy_values(const std::string& path, const std::string& shape) {
+  const std::string bytes = read_file(path);
+  REQUIRE(bytes.substr(0, 8) == std::string("\x93NUMPY\x01\x00", 8));
+  const size_t header_bytes = uint8_t(bytes[8]) + 256u * uint8_t(bytes[9]);
+  CHECK((10 + header_bytes) % 64 == 0);
+  const std::string header = bytes.substr(10, header_bytes);
+  CHECK(header.find("{'descr': '<f4', 'fortran_order': False, 'shape': " + shape + ", }") == 0);
+  CHECK(header.back() == '\n');
+  std::vector<float> values((bytes.size() - 10 - header_bytes) / 4);
+  std::memcpy(values.data(), bytes.data() + 10 + header_bytes, values.size() * 4);
+  return values;
+}
+
+// An array of a safetensors file.
+template <class T>
+std::vector<T> safetensors_values(const std::string& path, const std::string& name) {
+  const std::string bytes = read_file(path);
+  uint64_t header_bytes;
+  std::memcpy(&header_bytes, bytes.data(), 8);
+  const json offsets = json::parse(bytes.substr(8, header_bytes)).at(name).at("data_offsets");
+  std::vector<T> values((offsets[1].get<size_t>() - offsets[0].get<size_t>()) / sizeof(T));
+  std::memcpy(values.data(), bytes.data() + 8 + header_bytes + offsets[0].get<size_t>(), values.size() * sizeof(T));
+  return values;
+}
+
+double normalised_error(const std::vector<float>& found, const std::vector<float>& expected) {
+  REQUIRE(found.size() == expected.size());
+  double mean = 0, error = 0, spread = 0;
+  for (float value : expected) mean += value / double(expected.size());
+  for (size_t i = 0; i < found.size(); ++i) {
+    error += (double(found[i]) - expected[i]) * (double(found[i]) - expected[i]);
+    spread += (expected[i] - mean) * (expected[i] - mean);
+  }
+  return error / spread;
+}
+
+}  // namespace
+
+TEST_CASE("run answers as transformers does") {
+  const std::string question = reference["greedy"][0]["question"], answer = reference["greedy"][0]["answer"];
+  Result result = vkmoe({"run", question});  // the default model is found beside the program
+  check_success(result);
+  CHECK(result.out == answer + "\n");
+  result = vkmoe({"run", "-m", default_gguf, "-"}, {}, question);
+  CHECK(result.out == answer + "\n");
+  const json object = json_of(vkmoe({"run", "-m", default_gguf, "-p", question, "--json"}));
+  CHECK(object["text"] == answer);
+  CHECK(object["stopped_by"] == "end");
+  CHECK(object["prompt_tokens"] == reference["greedy"][0]["prompt_ids"].size());
+}
+
+TEST_CASE("run with options") {
+  const std::vector<std::string> chance = {"run",    "-m", default_gguf, "--temp", "1.2",
+                                           "--seed", "5",  "-n",         "12",     "Define gold."};
+  const Result first = vkmoe(chance), second = vkmoe(chance);
+  check_success(first);
+  CHECK(first.out == second.out);
+  CHECK(json_of(vkmoe({"run", "-m", default_gguf, "-n", "2", "--json", "What is gold?"}))["ids"].size() == 2);
+
+  const Result raw = vkmoe({"run", "-m", default_gguf, "--raw", "-n", "8", "In the beginning God created the"});
+  check_success(raw);
+  CHECK(raw.out.size() > 1);
+  const json full =
+      json::parse(vkmoe({"run", "-m", default_gguf, "-c", "14", "--raw", "--json", "And it came to pass"}).out);
+  CHECK(full["stopped_by"] == "context");
+  CHECK(full["ids"].size() + full["prompt_tokens"].get<size_t>() >= 14);
+
+  const Result stats = vkmoe({"run", "-m", default_gguf, "-n", "2", "--stats", "What is gold?"});
+  CHECK(stats.exit_code == 0);
+  CHECK(stats.err.find("tokens/s") != std::string::npos);
+  const Result system =
+      vkmoe({"run", "-m", default_gguf, "--system", "Be brief.", "-n", "2", "--json", "What is gold?"});
+  CHECK(json_of(system)["prompt_tokens"] > 15);
+  check_failure(vkmoe({"run", "-m", default_gguf, "--raw", "--system", "x", "Hi"}), {"--system"}, 2);
+}
+
+TEST_CASE("a reader that closes standard output ends the program quietly") {
+  const Result result =
+      run_command({"sh", "-c", "{ \"$0\" run --raw -n 100 Hi; echo $? >&2; } | head -c 1", program_path});
+  CHECK(result.err == "0\n");
+  CHECK(result.out.size() == 1);
+}
+
+TEST_CASE("logits of the goldens") {
+  for (const std::string family : {"mixtral", "qwen3_moe"}) {
+    for (const bool on_reference : {false, true}) {
+      CAPTURE(family);
+      CAPTURE(on_reference);
+      Scratch scratch;
+      const std::string folder = data + "goldens/" + family;
+      std::string ids;
+      for (int64_t id : safetensors_values<int64_t>(folder + "/golden.safetensors", "input_ids"))
+        ids += std::to_string(id) + "\n";
+      write_file(scratch / "ids", ids);
+      std::vector<std::string> command = {"logits",           "-m", folder, "--ids", scratch / "ids", "-o",
+                                          scratch / "out.npy"};
+      if (on_reference) command.push_back("--reference");
+      const Result result = vkmoe(command);
+      check_success(result);
+      CHECK(result.out == "");
+      const auto expected = safetensors_values<float>(folder + "/golden.safetensors", "logits");
+      CHECK(normalised_error(npy_values(scratch / "out.npy", "(48, 512)"), expected) < 1e-9);
+    }
+  }
+}
+
+TEST_CASE("logits do not depend on the chunk") {
+  Scratch scratch;
+  std::string ids;
+  for (int i = 0; i < 70; ++i) ids += std::to_string(i * 37 % 4096) + " ";
+  write_file(scratch / "ids", ids);
+  std::vector<std::string> files;
+  for (const char* chunk : {"0", "1", "7", "64"}) {
+    std::vector<std::string> command = {"logits",        "-m", default_gguf,   "--ids",
+                                        scratch / "ids", "-o", scratch / chunk};
+    if (*chunk != '0') command.insert(command.end(), {"--chunk", chunk});
+    check_success(vkmoe(command));
+    files.push_back(read_file(scratch / chunk));
+    CHECK(files.back() == files.front());
+  }
+}
+
+TEST_CASE("tokenize prints the ids of exactly those bytes") {
+  const json object = reference["greedy"][0];
+  const std::string text = "<|im_start|>user\nWhat is a lighthouse?<|im_end|>\n<|im_start|>assistant\n";
+  CHECK(json_of(vkmoe({"tokenize", "-m", default_gguf, "-f", "-", "--special", "--json"}, {}, text)) ==
+        object["prompt_ids"]);
+  const Result plain = vkmoe({"tokenize", "-m", default_gguf, "-f", "-"}, {}, text);
+  check_success(plain);
+  CHECK(std::count(plain.out.begin(), plain.out.end(), ' ') + 1 > int(object["prompt_ids"].size()));
+  CHECK(vkmoe({"tokenize", "-m", default_gguf, "-f", "-"}, {}, "").out == "\n");
+  for (const auto& [name, figures] : reference["perplexity"].items()) {
+    const Result result = vkmoe({"tokenize", "-m", default_gguf, "-f", data + name});
+    CHECK(std::count(result.out.begin(), result.out.end(), ' ') + 1 == figures["ids"].get<int>());
+  }
+}
+
+TEST_CASE("inspect") {
+  const json model = json_of(vkmoe({"inspect", "-m", default_gguf, "--json"}));
+  CHECK(model["architecture"] == "qwen3moe");
+  CHECK(model["tensors"]["count"] == 74);
+  CHECK(model["parameters"]["total"].get<double>() == doctest::Approx(21.1e6).epsilon(0.01));
+  CHECK(model["parameters"]["active"].get<double>() == doctest::Approx(4.6e6).epsilon(0.3));
+  CHECK(model["bytes_per_decoded_token"].get<double>() > 3e6);
+  CHECK(model["memory"]["total_bytes"].get<double>() >= 22e6);
+  const Result table = vkmoe({"inspect", default_gguf});
+  check_success(table);
+  for (const char* word : {"qwen3moe", "Q8_0", "active", "kv_cache_bytes"})
+    CHECK(table.out.find(word) != std::string::npos);
+  CHECK(json_of(vkmoe({"inspect", data + "goldens/mixtral", "--json"}))["tensors"]["count"] == 96);
+}
+
+TEST_CASE("devices") {
+  const json list = json_of(vkmoe({"devices", "--json"}));
+  REQUIRE(list.size() >= 1);
+  const std::string name = list[0]["name"];
+  const Result table = vkmoe({"devices"});
+  check_success(table);
+  CHECK(table.out.find(name) != std::string::npos);
+  check_success(vkmoe({"run", "-n", "1", "--device", name.substr(0, 6), "Hi"}));
+  check_success(vkmoe({"run", "-n", "1", "--device", "0", "Hi"}));
+}
+
+TEST_CASE("bench") {
+  const json result =
+      json_of(vkmoe({"bench", "-m", default_gguf, "-p", "16", "-n", "4", "-r", "1", "--profile", "--json"}));
+  for (const char* key : {"load_seconds", "first_token_seconds", "prefill_tokens_per_second",
+                          "decode_tokens_per_second", "bytes_per_token", "gigabytes_per_second", "device_bytes"}) {
+    CAPTURE(key);
+    CHECK(result[key].get<double>() > 0);
+  }
+  CHECK(result["per_token"]["decode"]["dispatches"].get<double>() > 1);
+  CHECK(result["per_token"]["decode"]["submits"].get<double>() <= 1);
+  CHECK(!result["kernels"].empty());
+  check_success(vkmoe({"bench", "-m", default_gguf, "-p", "4", "-n", "2", "-r", "1"}));
+}
+
+TEST_CASE("help and version") {
+  for (const char* command : {"run", "logits", "perplexity", "tokenize", "inspect", "devices", "bench"}) {
+    const Result help = vkmoe({command, "--help"});
+    check_success(help);
+    CHECK(help.out.find(std::string("vkmoe ") + command) != std::string::npos);
+  }
+  check_success(vkmoe({"--version"}));
+}
