@@ -168,18 +168,24 @@ BpeTokenizer::BpeTokenizer(BpeParts&& parts)
       (token.normalized ? normalized_added_ : raw_added_).add(token.text, int32_t(id));
     }
   }
-  for (int b = 0; b < 256; b++) {
-    char byte = char(b);
-    auto found = ids_.find(std::string_view(&byte, 1));
-    byte_ids_[size_t(b)] = found == ids_.end() ? -1 : found->second;
-  }
+  // Merges may lead to tokens that are looked for as well.
+  std::unordered_map<std::string, int32_t> others;
+  for (size_t id = 0; id < tokens_.size(); id++)
+    if (tokens_[id].kind != TokenKind::normal && byte_level.decode(tokens_[id].text, bytes))
+      others.emplace(bytes, int32_t(id));
+  auto find = [&](const std::string& text) {
+    if (auto found = ids_.find(text); found != ids_.end()) return found->second;
+    auto found = others.find(text);
+    return found == others.end() ? -1 : found->second;
+  };
+  for (int b = 0; b < 256; b++) byte_ids_[size_t(b)] = find(std::string(1, char(b)));
   ranks_.reserve(parts.merges.size());
   auto lookup = [&](const std::string& text, size_t rank) {
-    auto found = ids_.find(text);
-    if (found == ids_.end())
+    int32_t id = text.empty() ? -1 : find(text);
+    if (id < 0)
       fail(VKMOE_ERROR_BAD_FILE, origin_, ": merge ", rank, " ('", parts.merges[rank].first, "' '",
            parts.merges[rank].second, "'): one of its parts or their joint text is not in the vocabulary");
-    return found->second;
+    return id;
   };
   std::string left, right;
   for (size_t rank = 0; rank < parts.merges.size(); rank++) {

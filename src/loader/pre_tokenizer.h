@@ -21,7 +21,7 @@ class PreTokenizer {
   void add_regex(const std::string& pattern, const std::string& origin);
   void add_literal(const std::string& text, const std::string& origin);
 
-  // Appends pieces that together are exactly `text`, any bytes. A run of bytes that are no UTF-8 is a piece of its own.
+  // Appends pieces that together are exactly `text`, any bytes. A run of bytes that are no UTF-8 is its own piece.
   void split(std::string_view text, std::vector<std::string_view>& pieces) const;
 
  private:

@@ -136,6 +136,7 @@ struct JsonTokenizer {
     const json* added = json_member(root, "added_tokens");
     if (!added) return;
     if (!added->is_array()) bad("expected an array 'added_tokens', found ", json_excerpt(*added));
+    const json& vocab = root["model"]["vocab"];
     size_t known = parts.tokens.size() + added->size();
     for (const json& entry : *added) {
       std::string text = json_string(entry, "content", origin);
@@ -144,6 +145,9 @@ struct JsonTokenizer {
       Token& token = token_at(*id, known, text);
       if (token.kind != TokenKind::missing && token.text != text)
         bad("tokens '", token.text, "' and '", text, "' have the same id ", *id);
+      auto twin = vocab.find(text);
+      if (twin != vocab.end() && *twin != *id)
+        bad("added token '", text, "' has id ", *id, ", but ", *twin, " in the vocabulary");
       if (json_bool(entry, "single_word", origin, false)) unsupported("added token '", text, "' with single_word");
       token.text = text;
       token.kind = json_bool(entry, "special", origin, false) ? TokenKind::control : TokenKind::added;
