@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/device.h"
@@ -26,6 +27,7 @@ class Recording {
   void dispatch(const Kernel& kernel, const std::vector<BufferView>& bindings, const void* push, uint32_t push_bytes,
                 uint32_t groups_x, uint32_t groups_y = 1, uint32_t groups_z = 1);
   template <class Push>
+    requires std::is_class_v<Push>  // a pointer means the function above
   void dispatch(const Kernel& kernel, const std::vector<BufferView>& bindings, const Push& push, uint32_t groups_x,
                 uint32_t groups_y = 1, uint32_t groups_z = 1) {
     dispatch(kernel, bindings, &push, sizeof(Push), groups_x, groups_y, groups_z);
