@@ -73,7 +73,8 @@ Gpu::Gpu(std::shared_ptr<Instance> shared_instance, const PhysicalDevice& physic
   info.ppEnabledExtensionNames = enabled.extensions.data();
   check(vkCreateDevice(physical.handle, &info, nullptr, &device), "vkCreateDevice");
   memory_budget = physical.has(VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
-  buffer_marker = physical.has(VK_AMD_BUFFER_MARKER_EXTENSION_NAME);
+  // Off under validation: its synchronization checks take the marks, which are never read while it runs, for hazards.
+  buffer_marker = physical.has(VK_AMD_BUFFER_MARKER_EXTENSION_NAME) && !instance->validation();
   checkpoints = physical.has(VK_NV_DEVICE_DIAGNOSTIC_CHECKPOINTS_EXTENSION_NAME);
   try {
     memory = std::make_unique<Memory>(*this);

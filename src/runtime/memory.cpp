@@ -8,7 +8,7 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint64_t kBlockBytes = 64 << 20;
+constexpr uint64_t kDeviceBlockBytes = 64 << 20, kHostBlockBytes = 4 << 20;
 constexpr VkMemoryPropertyFlags kLocal = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kVisible =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
@@ -140,7 +140,8 @@ MemoryPart Memory::allocate(const VkMemoryRequirements& needs, MemoryUse use, co
   uint64_t most_available = 0;
   for (uint32_t type : types) {
     uint32_t heap = gpu_.physical.memory.memoryTypes[type].heapIndex;
-    uint64_t block_bytes = std::min({kBlockBytes, gpu_.physical.memory.memoryHeaps[heap].size / 16,
+    uint64_t block_bytes = std::min({use == MemoryUse::device ? kDeviceBlockBytes : kHostBlockBytes,
+                                     gpu_.physical.memory.memoryHeaps[heap].size / 16,
                                      gpu_.caps().max_allocation_bytes});
     MemoryPart part;
     MemoryBlock* block = nullptr;

@@ -83,7 +83,8 @@ PipelineCache::PipelineCache(Gpu& gpu) : gpu_(gpu), key_(make_key(gpu)) {
   info.initialDataSize = blob.size();
   info.pInitialData = blob.data();
   check(vkCreatePipelineCache(gpu.device, &info, nullptr, &handle_), "vkCreatePipelineCache");
-  saved_bytes_ = blob.size();
+  // What the driver makes of the blob may be larger than the blob (SwiftShader adds a header each time).
+  if (!blob.empty()) check(vkGetPipelineCacheData(gpu.device, handle_, &saved_bytes_, nullptr), "vkGetPipelineCacheData");
 }
 
 PipelineCache::~PipelineCache() { vkDestroyPipelineCache(gpu_.device, handle_, nullptr); }

@@ -1,5 +1,7 @@
 #include "runtime/queue.h"
 
+#include <cstring>
+
 #include "runtime/gpu.h"
 
 namespace vkmoe {
@@ -25,11 +27,16 @@ std::string lost_message(const std::string& call, const std::vector<Work>& in_fl
   return message;
 }
 
-Queue::Queue(Gpu& gpu) : gpu_(gpu) { vkGetDeviceQueue(gpu.device, gpu.physical.queue_family, 0, &queue_); }
+Queue::Queue(Gpu& gpu) : gpu_(gpu) {
+  vkGetDeviceQueue(gpu.device, gpu.physical.queue_family, 0, &queue_);
+  if (gpu.buffer_marker) create_mark_buffer();
+}
 
 Queue::~Queue() {
   for (auto& submission : in_flight_) vkDestroyFence(gpu_.device, submission.fence, nullptr);
   for (VkFence fence : free_fences_) vkDestroyFence(gpu_.device, fence, nullptr);
+  if (mark_buffer_) vkDestroyBuffer(gpu_.device, mark_buffer_, nullptr);
+  if (mark_memory_.block) gpu_.memory->release(mark_memory_);
 }
 
 VkFence Queue::take_fence() {
@@ -98,9 +105,46 @@ bool Queue::finished(uint64_t ticket) {
   return ticket <= finished_ticket_;
 }
 
-void Queue::begin_marks(VkCommandBuffer, const WorkNotes&) {}
-void Queue::mark(VkCommandBuffer, const WorkNotes&, uint32_t) {}
-std::optional<ProgressMark> Queue::read_mark() const { return std::nullopt; }
+void Queue::create_mark_buffer() {
+  VkBufferCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO};
+  info.size = 16;
+  info.usage = VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  check(vkCreateBuffer(gpu_.device, &info, nullptr, &mark_buffer_), "vkCreateBuffer");
+  VkMemoryRequirements needs;
+  vkGetBufferMemoryRequirements(gpu_.device, mark_buffer_, &needs);
+  mark_memory_ = gpu_.memory->allocate(needs, MemoryUse::readback, "progress marks");
+  std::memset(mark_memory_.block->mapped + mark_memory_.offset, 0, 4);
+  check(vkBindBufferMemory(gpu_.device, mark_buffer_, mark_memory_.block->memory, mark_memory_.offset),
+        "vkBindBufferMemory");
+}
+
+// One number says both, so that no torn pair can be read: the work's id above, the dispatch below.
+void Queue::mark(VkCommandBuffer commands, const WorkNotes& work, uint32_t dispatch) {
+  uint32_t value = work.id << 16 | (dispatch & 0xffff);
+  if (mark_buffer_) {
+    vkCmdWriteBufferMarkerAMD(commands, VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT, mark_buffer_, 0, value);
+  } else if (gpu_.checkpoints) {
+    vkCmdSetCheckpointNV(commands, reinterpret_cast<const void*>(uintptr_t(value)));
+  }
+}
+
+std::optional<ProgressMark> Queue::read_mark() const {
+  uint32_t value = 0;
+  if (mark_buffer_) {
+    std::memcpy(&value, mark_memory_.block->mapped + mark_memory_.offset, 4);
+  } else if (gpu_.checkpoints) {
+    uint32_t count = 0;
+    vkGetQueueCheckpointDataNV(queue_, &count, nullptr);
+    std::vector<VkCheckpointDataNV> checkpoints(count, {VK_STRUCTURE_TYPE_CHECKPOINT_DATA_NV});
+    vkGetQueueCheckpointDataNV(queue_, &count, checkpoints.data());
+    for (const auto& checkpoint : checkpoints) {
+      if (checkpoint.stage != VK_PIPELINE_STAGE_TOP_OF_PIPE_BIT) continue;
+      value = uint32_t(reinterpret_cast<uintptr_t>(checkpoint.pCheckpointMarker));
+    }
+  }
+  if (value == 0) return std::nullopt;
+  return ProgressMark{value >> 16, value & 0xffff};
+}
 
 void Queue::check_alive(VkResult result, const char* call) {
   if (result != VK_ERROR_DEVICE_LOST) return check(result, call);

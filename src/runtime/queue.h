@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "runtime/memory.h"
 #include "runtime/vk.h"
 
 namespace vkmoe {
 
 struct Gpu;
-struct BufferImpl;
 
 // What a command buffer holds, for the message when the device is lost.
 struct WorkNotes {
@@ -46,10 +46,8 @@ class Queue {
   bool idle() const { return in_flight_.empty(); }
   uint64_t last_ticket() const { return last_ticket_; }
 
-  uint32_t next_id() { return next_id_ = (next_id_ + 1) & 0xffff; }
-  // Marks of progress in a command buffer, where the device has an extension for that: which work it is, and each
-  // dispatch of it before it starts.
-  void begin_marks(VkCommandBuffer commands, const WorkNotes& work);
+  uint32_t next_id() { return next_id_ = next_id_ % 0xffff + 1; }  // never 0
+  // Marks a dispatch that comes next in a command buffer, where the device has an extension for that.
   void mark(VkCommandBuffer commands, const WorkNotes& work, uint32_t dispatch);
 
  private:
@@ -60,6 +58,7 @@ class Queue {
   };
   VkFence take_fence();
   void retire(size_t count);
+  void create_mark_buffer();
   std::optional<ProgressMark> read_mark() const;
   void check_alive(VkResult result, const char* call);
 
@@ -71,8 +70,7 @@ class Queue {
   uint32_t next_id_ = 0;
   bool lost_ = false;
   VkBuffer mark_buffer_ = VK_NULL_HANDLE;
-  VkDeviceMemory mark_memory_ = VK_NULL_HANDLE;
-  const volatile uint32_t* marks_ = nullptr;
+  MemoryPart mark_memory_;
 };
 
 }  // namespace vkmoe

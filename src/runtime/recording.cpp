@@ -51,7 +51,6 @@ Recording::Recording(Device& device, const std::string& name, bool profile)
   begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;  // it may stand twice in one submission
   check(vkBeginCommandBuffer(r.commands, &begin), "vkBeginCommandBuffer");
   memory_barrier(r.commands, kWorkStages, kWorkWrites, kWorkStages, kWorkAccess);
-  r.gpu->queue->begin_marks(r.commands, *r.notes);
   if (profile) r.write_timestamp();
 }
 
