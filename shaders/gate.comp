@@ -24,10 +24,17 @@ shared float chosen[GATE_MAX_TOP_K];
 
 #include "lib/order_key.glsl"
 
+// log(1 + e) for e in [0, 1], as 2 atanh(e / (2 + e)): Vulkan's log is only good to 2^-21 near 1.
+float log1p(float e) {
+  float s = e / (2.0 + e), s2 = s * s, sum = 1.0 / 17.0;
+  for (int n = 15; n > 0; n -= 2) sum = fma(sum, s2, 1.0 / float(n));
+  return 2.0 * s * sum;
+}
+
 float score_of(float logit, float maximum, float denominator) {
   if (p.rule.score == SCORE_SOFTMAX) return exp(logit - maximum) / denominator;
   if (p.rule.score == SCORE_SIGMOID) return 1.0 / (1.0 + exp(-logit));
-  if (p.rule.score == SCORE_SQRT_SOFTPLUS) return sqrt(max(logit, 0.0) + log(1.0 + exp(-abs(logit))));
+  if (p.rule.score == SCORE_SQRT_SOFTPLUS) return sqrt(max(logit, 0.0) + log1p(exp(-abs(logit))));
   return logit;
 }
 

@@ -32,7 +32,7 @@ TEST_CASE("device: logits of the goldens, prefill and token by token") {
     DeviceSession whole(model, 64, 0, false), single(model, 64, 0, false);
     std::vector<float> prefill = feed(whole, golden.ids, model->hyper.vocab, golden.ids.size());
     double error = nmse(prefill, golden.logits);
-    MESSAGE(c.model, ": normalised mean square error ", error);
+    MESSAGE(std::string(c.model), ": normalised mean square error ", error);
     CHECK(error < tolerance);
     CHECK(feed(single, golden.ids, model->hyper.vocab, 1) == prefill);
   }
@@ -46,7 +46,7 @@ TEST_CASE("reference: logits of the goldens") {
     std::shared_ptr<ModelSpec> spec = read_spec(data(c.model));
     ref::RefSession session(spec, 64);
     double error = nmse(feed(session, golden.ids, spec->hyper.vocab, golden.ids.size()), golden.logits);
-    MESSAGE(c.model, ": normalised mean square error ", error);
+    MESSAGE(std::string(c.model), ": normalised mean square error ", error);
     CHECK(error < tolerance);
   }
 }

@@ -58,7 +58,6 @@ TEST_CASE("greedy: the largest logit, the lower id of a tie, the penalty before"
 }
 
 TEST_CASE("draws equal the reference's, for all rules") {
-  int same = 0, all = 0;
   for (size_t vocab : {size_t(1), size_t(7), size_t(513), size_t(5000)}) {
     for (bool coarse : {false, true}) {
       std::vector<float> logits = random_logits(vocab, uint32_t(vocab), coarse);
@@ -66,18 +65,22 @@ TEST_CASE("draws equal the reference's, for all rules") {
                               {1.3f, 20, 0.8f, 0.05f, 1.1f, 8, 4, 9}, {1, 1, 1, 0, 1, 0, 5, 0}, {2, 3, 0.5f, 0, 1, 0, 6, 0}}) {
         for (uint32_t position : {8u, 9u, 700u}) {
           std::vector<int32_t> recent = random_ids(uint32_t(vocab), 8, position);
-          int32_t want = ref::sample(rule, logits, recent, position);
           int32_t got = device_sample(rule, logits, recent, position);
-          CHECK(got >= 0);
-          CHECK(size_t(got) < vocab);
-          same += got == want;
-          ++all;
+          // The device's exp may be off by 3 + 2|x| units in the last place (Vulkan), |x| < 40 here for any weight that
+          // is not 0: each boundary between tokens may lie off by that share of the whole, and no more.
+          std::vector<uint64_t> weights = ref::sample_weights(rule, logits, recent);
+          double off = 2.0 * (3 + 2 * 40) * 0x1p-24 * 0x1p32;
+          double fraction = ref::philox(position, rule.seed_low, rule.seed_high);
+          int32_t low = ref::draw(weights, uint32_t(std::max(fraction - off, 0.0)));
+          int32_t high = ref::draw(weights, uint32_t(std::min(fraction + off, 0x1p32 - 1)));
+          CAPTURE(vocab);
+          CAPTURE(rule.seed_low);
+          CHECK(got >= low);
+          CHECK(got <= high);
+          CHECK(weights[got] > 0);
         }
       }
     }
   }
-  // Weights may differ in their last bits where the device's exp does, which moves a draw only when it falls within
-  // 2^-20 of a boundary: with so few draws that is not expected at all.
-  CHECK(same == all);
   check_no_validation_messages();
 }

@@ -19,6 +19,9 @@ struct Tuning {
   Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
   uint32_t lanes;               // of kernels that share a row among invocations
   uint32_t sample_lanes;
+  // Keys that a query may walk over in one invocation. Mesa's llvmpipe silently ends an invocation's loops after 65,535
+  // iterations in all; a key costs it up to about four.
+  uint32_t most_walked_keys;
   static Tuning of(const Caps& caps);
 };
 

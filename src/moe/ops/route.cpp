@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "base/numeric.h"
 #include "moe/ops/ops.h"
 
@@ -8,7 +10,9 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
   GateParams gate = {rule, routing.n_tokens, logits.stride};
   uint32_t experts = 16;  // shared memory for so many
   while (experts < rule.n_experts) experts *= 2;
-  r.recording.dispatch(r.device.kernel("gate", {r.tuning.lanes, experts}), {logits.view, bias, routing.ids, routing.weights},
+  uint32_t gate_lanes = r.tuning.lanes;
+  if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
+  r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights},
                        gate, routing.n_tokens);
   if (routing.direct()) return;
   SortParams sort = {};

@@ -10,7 +10,8 @@ Tuning Tuning::of(const Caps& caps) {
     t.matmul[1] = {4, 1};
     t.matmul[2] = {4, 1};
     t.lanes = 8;
-    t.sample_lanes = 32;
+    t.sample_lanes = 128;
+    t.most_walked_keys = 8192;
   } else {
     // Many invocations hide the latency of memory: segments are shared out, one row for each.
     t.matmul[0] = {1, 4};
@@ -18,6 +19,7 @@ Tuning Tuning::of(const Caps& caps) {
     t.matmul[2] = {1, 2};
     t.lanes = 64;
     t.sample_lanes = 128;
+    t.most_walked_keys = 0xffffffffu;
   }
   return t;
 }

@@ -18,6 +18,11 @@ struct Choice {
 // Experts and weights of one token; bias is empty or one value per expert.
 Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias);
 
+// Weights of all tokens, 0 for those that are cut off (recent: latest tokens, newest last), and the token that a fraction
+// / 2^32 of their sum falls on. Greedy: the one weight is 1.
+std::vector<uint64_t> sample_weights(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent);
+int32_t draw(const std::vector<uint64_t>& weights, uint32_t fraction);
+
 // The next token; recent: latest tokens, newest last; position: of the token to be chosen (counter of the random numbers).
 int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent, uint32_t position);
 

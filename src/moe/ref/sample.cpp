@@ -28,7 +28,8 @@ uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high) {
   return c[0];
 }
 
-int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent, uint32_t position) {
+std::vector<uint64_t> sample_weights(const SampleRule& rule, const std::vector<float>& logits,
+                                     const std::vector<int32_t>& recent) {
   std::vector<float> adjusted = logits;
   size_t last = std::min<size_t>({rule.penalty_last, PENALTY_MOST, recent.size()});
   for (auto id = recent.end() - last; id != recent.end(); ++id) {
@@ -40,10 +41,12 @@ int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const s
   std::vector<uint32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0u);
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return adjusted[a] > adjusted[b]; });
-  if (!(rule.temperature > 0)) return int32_t(order[0]);
-
-  if (rule.top_k > 0 && rule.top_k < order.size()) order.resize(rule.top_k);
   std::vector<uint64_t> weights(logits.size(), 0);
+  if (!(rule.temperature > 0)) {
+    weights[order[0]] = 1;
+    return weights;
+  }
+  if (rule.top_k > 0 && rule.top_k < order.size()) order.resize(rule.top_k);
   uint64_t total = 0;
   for (uint32_t id : order) {
     float w = std::exp((adjusted[id] - adjusted[order[0]]) / rule.temperature);
@@ -52,20 +55,25 @@ int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const s
   }
   if (rule.top_p < 1) {
     uint32_t part = uint32_t(std::clamp(rule.top_p, 0.0f, 0.99999994f) * 4294967296.0f);
-    uint64_t wanted = std::max<uint64_t>(scale(total, part), 1);
-    uint64_t sum = 0;
+    uint64_t wanted = std::max<uint64_t>(scale(total, part), 1), sum = 0;
     for (uint32_t id : order) {
       if (sum >= wanted) weights[id] = 0;
       sum += weights[id];
     }
-    total = sum;
   }
-  uint64_t target = scale(total, philox(position, rule.seed_low, rule.seed_high));
-  for (size_t id = 0; id < weights.size(); ++id) {
-    if (target < weights[id]) return int32_t(id);
-    target -= weights[id];
-  }
-  return int32_t(order[0]);
+  if (total == 0) weights[order[0]] = 1;  // nothing but NaN and infinities
+  return weights;
+}
+
+int32_t draw(const std::vector<uint64_t>& weights, uint32_t fraction) {
+  uint64_t target = scale(std::accumulate(weights.begin(), weights.end(), uint64_t(0)), fraction);
+  size_t id = 0;
+  while (target >= weights[id]) target -= weights[id++];
+  return int32_t(id);
+}
+
+int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent, uint32_t position) {
+  return draw(sample_weights(rule, logits, recent), philox(position, rule.seed_low, rule.seed_high));
 }
 
 }  // namespace vkmoe::ref
