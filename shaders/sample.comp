@@ -169,14 +169,14 @@ void draw(uint lane) {
   }
   uvec2 total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before);
   if (rule.top_p < 1.0) {
-    // Tokens that tie with the top-k threshold weigh together more than those kept; harmless: the threshold only rises.
     uvec2 wanted = scale64(total, uint(clamp(rule.top_p, 0.0, 0.99999994) * 4294967296.0));
     if (wanted == uvec2(0)) wanted = uvec2(1, 0);
     find_threshold(lane, wanted, true, threshold, best);
+    uint most_ties = threshold_key == threshold ? max_ties : p.vocab;
     uint w = max(weight_of(threshold_key, best), 1), ties = 1;
     uvec2 rest = sub64(wanted, above), sum = uvec2(w, 0);
-    while (ties < max_ties && ties < p.vocab && less64(sum, rest)) { sum = add64(sum, uvec2(w, 0)); ++ties; }
-    max_ties = threshold_key == threshold ? min(ties, max_ties) : ties;
+    while (ties < most_ties && less64(sum, rest)) { sum = add64(sum, uvec2(w, 0)); ++ties; }
+    max_ties = ties;
     threshold = threshold_key;
     barrier();
     total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before);

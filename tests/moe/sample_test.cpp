@@ -74,6 +74,8 @@ TEST_CASE("draws equal the reference's, for all rules") {
           int32_t low = ref::draw(weights, uint32_t(std::max(fraction - off, 0.0)));
           int32_t high = ref::draw(weights, uint32_t(std::min(fraction + off, 0x1p32 - 1)));
           CAPTURE(vocab);
+          CAPTURE(coarse);
+          CAPTURE(position);
           CAPTURE(rule.seed_low);
           CHECK(got >= low);
           CHECK(got <= high);
