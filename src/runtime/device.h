@@ -126,7 +126,7 @@ class Device {
   bool finished(uint64_t ticket);
   void wait_idle();
 
-  // Messages of the validation layer so far (empty without it).
+  // Messages of the validation layer so far, about all devices of this process (empty without the layer).
   std::vector<std::string> validation_messages() const;
 
   // Writes the pipeline cache to disk now (also done when the device closes). Never fails: a cache that cannot be

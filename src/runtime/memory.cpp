@@ -105,9 +105,9 @@ MemoryBlock* Memory::new_block(uint32_t type, uint64_t size) {
   const VkMemoryType& properties = gpu_.physical.memory.memoryTypes[type];
   uint32_t heap = properties.heapIndex;
   uint64_t heap_size = gpu_.physical.memory.memoryHeaps[heap].size;
-  if (size > gpu_.caps().max_allocation_bytes || heap_used_[heap] > heap_size || size > heap_size - heap_used_[heap]) {
-    return nullptr;
-  }
+  // Drivers on the CPU name a heap size for the sake of naming one; only a single allocation must stay below it.
+  uint64_t used = gpu_.caps().type == "cpu" ? 0 : std::min(heap_size, heap_used_[heap]);
+  if (size > gpu_.caps().max_allocation_bytes || size > heap_size - used) return nullptr;
   VkMemoryAllocateInfo info = {VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, nullptr, size, type};
   VkDeviceMemory memory;
   if (vkAllocateMemory(gpu_.device, &info, nullptr, &memory) != VK_SUCCESS) return nullptr;
@@ -185,7 +185,7 @@ Buffer make_buffer(const std::shared_ptr<Gpu>& gpu, uint64_t size_bytes, MemoryU
   uint64_t limit = use == MemoryUse::device ? std::min(caps.max_binding_bytes, caps.max_allocation_bytes)
                                             : caps.max_allocation_bytes;
   if (size_bytes == 0) fail(VKMOE_ERROR_INVALID_ARGUMENT, "buffer '", name, "': 0 bytes wanted");
-  if (size_bytes > limit) {
+  if (size_bytes > limit / 16 * 16) {
     fail(VKMOE_ERROR_UNSUPPORTED, "buffer '", name, "': ", size_bytes, " bytes wanted, the device allows ", limit,
          " bytes in one buffer");
   }
