@@ -130,8 +130,8 @@ struct GgufTokenizer {
       std::string_view text = merge.get_ref<const std::string&>();
       size_t space = text.find(' ', 1);
       if (space == text.npos)
-        fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.merges': expected two texts and a space, found '", text,
-             "'");
+        fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.merges': expected two texts and a space, found '",
+             text, "'");
       parts.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
     }
   }
@@ -165,7 +165,8 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file) {
 
   int32_t bos = source.special("tokenizer.ggml.bos_token_id"), eos = source.special("tokenizer.ggml.eos_token_id");
   std::vector<int32_t> ends;
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+  for (const char* key :
+       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
     if (int32_t id = source.special(key); id >= 0) ends.push_back(id);
   // Older files give special tokens the type of normal ones.
   for (int32_t id : ends) source.parts.tokens[size_t(id)].kind = TokenKind::control;

@@ -169,17 +169,46 @@ TEST_CASE("special tokens are plain text unless they are asked for") {
   CHECK(tokenizer->token_bytes(int32_t(tokenizer->vocab_size()), true) == "");
 }
 
-TEST_CASE("the default model's tokenizer") {
+TEST_CASE("the default model's tokenizer gives transformers' ids") {
   auto model = ModelFile::open(VKMOE_SOURCE_DIR "/models/vkmoe-default.gguf");
   auto tokenizer = Tokenizer::load(*model);
   json reference = json::parse(read_file(data_path("reference.json")));
-  for (const char* name : {"eval-scripture.txt", "eval-python.txt"}) {
+  for (const auto& [name, expected] : reference["perplexity"].items()) {
+    CAPTURE(name);
     std::string text = read_file(data_path(name));
-    CHECK(decode(*tokenizer, tokenizer->encode(text, false)) == text);
+    auto ids = tokenizer->encode(text, false);
+    CHECK(ids.size() == expected["ids"]);
+    CHECK(decode(*tokenizer, ids) == text);
   }
+  for (const json& answer : reference["greedy"]) {
+    std::string question = answer["question"], expected = answer["answer"];
+    std::string prompt = "<|im_start|>user\n" + question + "<|im_end|>\n<|im_start|>assistant\n";
+    CHECK(tokenizer->encode(prompt, true) == answer["prompt_ids"].get<std::vector<int32_t>>());
+    CHECK(decode(*tokenizer, answer["answer_ids"], false) == expected);
+  }
+  CHECK(reference["greedy"].size() == 5);
   CHECK(!tokenizer->end_ids.empty());
   CHECK(!tokenizer->chat_template.empty());
   CHECK(!tokenizer->add_bos);
+}
+
+TEST_CASE("a model's folder and its GGUFs have the same tokenizer") {
+  std::string text = "In the beginning \u00e9t\u00e9 was 42.\n\n  \tThe end's <|im_end|>";
+  for (const auto& family : std::filesystem::directory_iterator(data_path("goldens"))) {
+    auto folder = ModelFile::open(family.path().string());
+    auto expected = Tokenizer::load(*folder)->encode(text, true);
+    int ggufs = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(family.path())) {
+      if (entry.path().extension() != ".gguf") continue;
+      std::string path = entry.path().string();
+      CAPTURE(path);
+      auto model = ModelFile::open(path);
+      CHECK(model->tensors.size() > 10);
+      CHECK(Tokenizer::load(*model)->encode(text, true) == expected);
+      ggufs++;
+    }
+    CHECK(ggufs > 0);
+  }
 }
 
 TEST_CASE("bos, eos and chat template of a folder") {

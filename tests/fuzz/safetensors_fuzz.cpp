@@ -1,0 +1,18 @@
+// libFuzzer target: a safetensors file. Built as gguf_fuzz.cpp.
+#include "base/error.h"
+#include "loader/model_parts.h"
+#include "memory_file.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    vkmoe::ModelFile model;
+    auto file = memory_file(data, size);
+    vkmoe::read_safetensors(*file, model);
+    volatile uint8_t last = 0;
+    for (const auto& [name, tensor] : model.tensors)
+      if (tensor.size_bytes) last = tensor.data[tensor.size_bytes - 1];
+    (void)last;
+  } catch (const vkmoe::Error&) {
+  }
+  return 0;
+}
