@@ -43,20 +43,22 @@ foreach(room runtime moe)
   endif()
 endforeach()
 
-# The program and the C API, used from outside.
+# The program and the C library, used from outside.
 vkmoe_test_program(cli nlohmann_json::nlohmann_json)
 if(TARGET test_cli)
-  add_dependencies(test_cli vkmoe)
-  vkmoe_device_test(cli test_cli --test-suite-exclude=README)
+  add_dependencies(test_cli vkmoe vkmoe_shared)
+  vkmoe_device_test(cli test_cli --test-suite-exclude=README,perplexity)
   if(EXISTS "${VKMOE_LAVAPIPE_ICD}")
-    add_test(NAME readme COMMAND test_cli --test-suite=README)
-    set_tests_properties(readme PROPERTIES TIMEOUT 1500 ENVIRONMENT
-      "VK_ICD_FILENAMES=${VKMOE_LAVAPIPE_ICD};VK_DRIVER_FILES=${VKMOE_LAVAPIPE_ICD};NODEVICE_SELECT=1;VKMOE_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-readme")
+    foreach(suite README perplexity)
+      add_test(NAME ${suite} COMMAND test_cli --test-suite=${suite})
+      set_tests_properties(${suite} PROPERTIES TIMEOUT 1500 ENVIRONMENT
+        "VK_ICD_FILENAMES=${VKMOE_LAVAPIPE_ICD};VK_DRIVER_FILES=${VKMOE_LAVAPIPE_ICD};NODEVICE_SELECT=1;VKMOE_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-${suite}")
+    endforeach()
   endif()
 endif()
 
 add_executable(c_api_test tests/api/c_api_test.c)
-set_target_properties(c_api_test PROPERTIES C_STANDARD 11 LINKER_LANGUAGE CXX)
+set_target_properties(c_api_test PROPERTIES C_STANDARD 11)
 target_compile_definitions(c_api_test PRIVATE _POSIX_C_SOURCE=200809L)
-target_link_libraries(c_api_test PRIVATE vkmoe_api m)
+target_link_libraries(c_api_test PRIVATE vkmoe_shared Threads::Threads m)
 vkmoe_device_test(c_api c_api_test ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})

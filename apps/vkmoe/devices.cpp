@@ -27,6 +27,8 @@ void devices(bool json) {
   check(vkmoe_devices_json(&text));
   const std::unique_ptr<char, void (*)(char*)> owner(text, vkmoe_string_free);
   const Json list = Json::parse(text);
+  if (list.empty())
+    throw Failure("no Vulkan driver or device was found; install the Vulkan driver of this machine's GPU");
   if (json) return print_json(list);
   std::string out;
   for (const Json& device : list) {

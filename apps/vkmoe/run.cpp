@@ -133,7 +133,10 @@ void run(Options& options) {
                   2);
   }
   std::string prompt = options.prompt + options.prompt_flag;
-  if (prompt == "-") prompt = read_input("-");
+  if (prompt == "-") {
+    prompt = read_input("-");
+    if (prompt.ends_with('\n')) prompt.pop_back();  // as a shell's $(...) does; what echo adds is not meant
+  }
   if (prompt.find('\0') != std::string::npos) throw Failure("the prompt holds a NUL byte");
 
   const LoadedModel loaded = load_model(options);
@@ -180,7 +183,7 @@ void run(Options& options) {
 void add_run(CLI::App& program) {
   CLI::App* app = program.add_subcommand("run", "Answers a prompt and streams the text");
   auto options = std::make_shared<Options>();
-  app->add_option("PROMPT", options->prompt, "the prompt; - reads it from standard input");
+  app->add_option("PROMPT", options->prompt, "the prompt; - reads it from standard input, less a newline at its end");
   app->add_option("-p,--prompt", options->prompt_flag, "the same, as an option");
   add_run_options(*app, *options);
   app->add_option("-n,--tokens", options->max_tokens, "most tokens to answer with")->capture_default_str();

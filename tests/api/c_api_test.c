@@ -431,9 +431,9 @@ static void test_cancel(vkmoe_model *model, const ids *prompt) {
 
 /* Logits of a golden model against transformers': a normalised mean square error. */
 static void test_golden(vkmoe_model *model, const char *folder) {
-  char path[4096];
+  char path[4200];
   size_t file_bytes, ids_bytes, logits_bytes;
-  snprintf(path, sizeof path, "%s/golden.safetensors", folder);
+  snprintf(path, sizeof path, "%.4000s/golden.safetensors", folder);
   char *file = read_file(path, &file_bytes);
   const char *golden_ids = safetensors_array(file, "\"input_ids\"", &ids_bytes);
   const char *golden_logits = safetensors_array(file, "\"logits\"", &logits_bytes);
@@ -507,7 +507,7 @@ static void test_load_fd(vkmoe_device *device) {
 static void test_inspect(const char *path) {
   char *text = NULL;
   EXPECT_STATUS(VKMOE_OK, vkmoe_inspect_json(path, 0, &text));
-  EXPECT(text && strstr(text, "\"qwen3moe\"") && strstr(text, "\"active\"") && strstr(text, "\"kv_cache_bytes\""));
+  EXPECT(text && strstr(text, "\"qwen3_moe\"") && strstr(text, "\"active\"") && strstr(text, "\"kv_cache_bytes\""));
   vkmoe_string_free(text);
   EXPECT_STATUS(VKMOE_ERROR_NOT_FOUND, vkmoe_inspect_json("/no/such/model.gguf", 0, &text));
 }

@@ -9,7 +9,11 @@ namespace {
 
 const std::string data = source_dir + "/tests/data/";
 const std::string default_gguf = source_dir + "/models/vkmoe-default.gguf";
-const json reference = json::parse(read_file(data + "reference.json"));
+
+const json& reference() {
+  static const json object = json::parse(read_file(data + "reference.json"));
+  return object;
+}
 
 json json_of(const Result& result) {
   check_success(result);
@@ -55,7 +59,7 @@ double normalised_error(const std::vector<float>& found, const std::vector<float
 }  // namespace
 
 TEST_CASE("run answers as transformers does") {
-  const std::string question = reference["greedy"][0]["question"], answer = reference["greedy"][0]["answer"];
+  const std::string question = reference()["greedy"][0]["question"], answer = reference()["greedy"][0]["answer"];
   Result result = vkmoe({"run", question});  // the default model is found beside the program
   check_success(result);
   CHECK(result.out == answer + "\n");
@@ -64,7 +68,7 @@ TEST_CASE("run answers as transformers does") {
   const json object = json_of(vkmoe({"run", "-m", default_gguf, "-p", question, "--json"}));
   CHECK(object["text"] == answer);
   CHECK(object["stopped_by"] == "end");
-  CHECK(object["prompt_tokens"] == reference["greedy"][0]["prompt_ids"].size());
+  CHECK(object["prompt_tokens"] == reference()["greedy"][0]["prompt_ids"].size());
 }
 
 TEST_CASE("run with options") {
@@ -139,7 +143,7 @@ TEST_CASE("logits do not depend on the chunk") {
 }
 
 TEST_CASE("tokenize prints the ids of exactly those bytes") {
-  const json object = reference["greedy"][0];
+  const json object = reference()["greedy"][0];
   const std::string text = "<|im_start|>user\nWhat is a lighthouse?<|im_end|>\n<|im_start|>assistant\n";
   CHECK(json_of(vkmoe({"tokenize", "-m", default_gguf, "-f", "-", "--special", "--json"}, {}, text)) ==
         object["prompt_ids"]);
@@ -147,15 +151,27 @@ TEST_CASE("tokenize prints the ids of exactly those bytes") {
   check_success(plain);
   CHECK(std::count(plain.out.begin(), plain.out.end(), ' ') + 1 > int(object["prompt_ids"].size()));
   CHECK(vkmoe({"tokenize", "-m", default_gguf, "-f", "-"}, {}, "").out == "\n");
-  for (const auto& [name, figures] : reference["perplexity"].items()) {
+  for (const auto& [name, figures] : reference()["perplexity"].items()) {
     const Result result = vkmoe({"tokenize", "-m", default_gguf, "-f", data + name});
     CHECK(std::count(result.out.begin(), result.out.end(), ' ') + 1 == figures["ids"].get<int>());
   }
 }
 
+TEST_SUITE("perplexity") {
+  TEST_CASE("perplexity is that of transformers") {
+    for (const auto& [name, figures] : reference()["perplexity"].items()) {
+      const json result = json_of(vkmoe({"perplexity", "-m", default_gguf, "-f", data + name, "--json"}));
+      CHECK(result["ids"] == figures["ids"]);
+      CHECK(result["predicted"] == figures["predicted"]);
+      CHECK(result["perplexity"].get<double>() ==
+            doctest::Approx(figures["perplexity"].get<double>()).epsilon(0.005));
+    }
+  }
+}
+
 TEST_CASE("inspect") {
   const json model = json_of(vkmoe({"inspect", "-m", default_gguf, "--json"}));
-  CHECK(model["architecture"] == "qwen3moe");
+  CHECK(model["architecture"] == "qwen3_moe");
   CHECK(model["tensors"]["count"] == 74);
   CHECK(model["parameters"]["total"].get<double>() == doctest::Approx(21.1e6).epsilon(0.01));
   CHECK(model["parameters"]["active"].get<double>() == doctest::Approx(4.6e6).epsilon(0.3));
@@ -163,7 +179,7 @@ TEST_CASE("inspect") {
   CHECK(model["memory"]["total_bytes"].get<double>() >= 22e6);
   const Result table = vkmoe({"inspect", default_gguf});
   check_success(table);
-  for (const char* word : {"qwen3moe", "Q8_0", "active", "kv_cache_bytes"})
+  for (const char* word : {"qwen3_moe", "Q8_0", "active", "kv_cache_bytes"})
     CHECK(table.out.find(word) != std::string::npos);
   CHECK(json_of(vkmoe({"inspect", data + "goldens/mixtral", "--json"}))["tensors"]["count"] == 96);
 }
