@@ -1,5 +1,6 @@
 # Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
-# A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT.
+# A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT,
+# and once more as NAME_subgroup_FORMAT where it has a variant for SUBGROUP.
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
 find_program(SPIRV_OPT spirv-opt REQUIRED)
@@ -31,10 +32,14 @@ endfunction()
 foreach(source ${kernel_sources})
   get_filename_component(stem ${source} NAME_WE)
   file(STRINGS ${source} reads_weights REGEX "#include \"quant/format.glsl\"")
+  file(STRINGS ${source} has_subgroup_variant REGEX "#ifdef SUBGROUP")
   if(reads_weights)
     foreach(format ${VKMOE_FORMATS})
       string(TOUPPER ${format} upper)
       vkmoe_compile_kernel(${source} ${stem}_${format} -DFORMAT=FORMAT_${upper})
+      if(has_subgroup_variant)
+        vkmoe_compile_kernel(${source} ${stem}_subgroup_${format} -DFORMAT=FORMAT_${upper} -DSUBGROUP)
+      endif()
     endforeach()
   else()
     vkmoe_compile_kernel(${source} ${stem})

@@ -63,7 +63,7 @@ void main() {
       for (uint use = 0; use < 2; ++use) {
         uint to = (height * 2 + use) * DISPATCH_WORDS;
         groups[to] = at[1 + height];
-        groups[to + 1] = p.groups_y[use];
+        groups[to + 1] = p.groups_y[height * 2 + use];
         groups[to + 2] = 1;
         groups[to + 3] = 0;
       }

@@ -1,23 +1,28 @@
 // y = W x for one matrix, or for each expert with the rows that chose it. One source for mat-vec and tiles, so that all
 // variants sum in the same order (MATMUL_SEGMENTS in shared/matmul.h) and give the same bits.
-// A workgroup owns one tile of 32 rows of W (two with SWIGLU: gate and up) and up to TOKENS rows of x.
+// A workgroup owns TILES tiles of 32 rows of W (with SWIGLU gate and up in turn) and up to TOKENS rows of x.
+// With SUBGROUP defined, a workgroup is one subgroup of eight, and each invocation loads an eighth of x and broadcasts it:
+// for devices that load values one by one, such as processors.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#ifdef SUBGROUP
+#extension GL_KHR_shader_subgroup_ballot : require
+#endif
 #include "shared/matmul.h"
 
-layout(local_size_x_id = 0) in;              // (32 / LANE_ROWS) * SPLIT
+layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT
 layout(constant_id = 0) const uint LANES = 32;
 layout(constant_id = 1) const uint LANE_ROWS = 1;  // rows of the tile that one invocation owns
 layout(constant_id = 2) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
 layout(constant_id = 3) const uint TOKENS = 1;     // rows of x that a workgroup takes
 layout(constant_id = 4) const uint ROWS = ROWS_DENSE;
 layout(constant_id = 5) const uint EPILOGUE = EPILOGUE_STORE;
+layout(constant_id = 6) const uint TILES = 1;      // a multiple of 2 with SWIGLU
 const uint ROW_LANES = TILE_ROWS / LANE_ROWS;
 const uint PAIR = EPILOGUE == EPILOGUE_SWIGLU ? 2 : 1;
-const uint OWN_ROWS = LANE_ROWS * PAIR;
-const uint SPLIT_SEGMENTS = SPLIT > 1 ? MATMUL_SEGMENTS : 1;
-const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * PAIR * TOKENS : 1;
+const uint OWN_ROWS = LANE_ROWS * TILES;
+const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;
 
 layout(binding = 0) readonly buffer Quads { uvec4 quads[]; };  // weights, tiles as in loader/format.h
 layout(binding = 0) readonly buffer Words { uint words[]; };
@@ -60,45 +65,69 @@ void store(Job job, uint token, uint row, float gate, float up) {
   else y[at] = gate;
 }
 
+// Adds four values of k, from 4i on, to the sums of all rows and tokens. A macro, not a function: arrays whose size is a
+// specialization constant would be copied in and out.
+#define MULTIPLY_ADD(i) \
+  [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) { \
+    vec4 w = block_values(b[r], i); \
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t) { \
+      precise float s = sum[r * TOKENS + t]; \
+      s = fma(w.x, xs[t].x, s); \
+      s = fma(w.y, xs[t].y, s); \
+      s = fma(w.z, xs[t].z, s); \
+      s = fma(w.w, xs[t].w, s); \
+      sum[r * TOKENS + t] = s; \
+    } \
+  }
+#define BROADCAST_MULTIPLY_ADD(lane_of_x) \
+  [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = subgroupBroadcast(own[t], lane_of_x); \
+  MULTIPLY_ADD(i + lane_of_x)
+
 void main() {
   uint lane = gl_LocalInvocationID.x % ROW_LANES, split = gl_LocalInvocationID.x / ROW_LANES;
   Job job = find_job();
-  int first_tile = bases[job.expert] + int(gl_WorkGroupID.y * PAIR);
-  bool mine = first_tile >= 0 && uint(first_tile) < p.shard_tiles;  // the same for the whole workgroup
-  uint tile_row = gl_WorkGroupID.y * TILE_ROWS;
+  // The same for the whole workgroup: its tiles in the shard, and whether any is there.
+  int first_tile = bases[job.expert] + int(gl_WorkGroupID.y * TILES), shard_tiles = int(p.shard_tiles);
+  bool mine = first_tile + int(TILES) > 0 && first_tile < shard_tiles;
 
-  precise float total[OWN_ROWS * TOKENS];
-  precise float sum[OWN_ROWS * TOKENS];
+  precise float total[OWN_ROWS * TOKENS], sum[OWN_ROWS * TOKENS];
   [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) total[i] = 0.0;
 
   if (mine) {
-    uint x_base[TOKENS];
+    uint x_base[TOKENS], tile[TILES];
     [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride;
+    [[unroll]] for (uint i = 0; i < TILES; ++i)
+      tile[i] = uint(clamp(first_tile + int(i), 0, shard_tiles - 1)) * p.tile_quads;
     uint segment_blocks = (p.blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;
     for (uint segment = split; segment < MATMUL_SEGMENTS; segment += SPLIT) {
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) sum[i] = 0.0;
       uint end = min((segment + 1) * segment_blocks, p.blocks);
       for (uint block = segment * segment_blocks; block < end; ++block) {
         Block b[OWN_ROWS];
-        [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) {
-          uint tile = (uint(first_tile) + r / LANE_ROWS) * p.tile_quads;
-          b[r] = block_load(tile, tile * 4 + p.tail_word, block, lane + (r % LANE_ROWS) * ROW_LANES);
+        [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r)
+          b[r] = block_load(tile[r / LANE_ROWS], tile[r / LANE_ROWS] * 4 + p.tail_word, block,
+                            lane + (r % LANE_ROWS) * ROW_LANES);
+        vec4 xs[TOKENS];
+#ifdef SUBGROUP
+        [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; i += 8) {
+          vec4 own[TOKENS];
+          [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+            own[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i + gl_SubgroupInvocationID];
+          BROADCAST_MULTIPLY_ADD(0)
+          BROADCAST_MULTIPLY_ADD(1)
+          BROADCAST_MULTIPLY_ADD(2)
+          BROADCAST_MULTIPLY_ADD(3)
+          BROADCAST_MULTIPLY_ADD(4)
+          BROADCAST_MULTIPLY_ADD(5)
+          BROADCAST_MULTIPLY_ADD(6)
+          BROADCAST_MULTIPLY_ADD(7)
         }
+#else
         [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-          vec4 xs[TOKENS];
           [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i];
-          [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) {
-            vec4 w = block_values(b[r], i);
-            [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
-              precise float s = sum[r * TOKENS + t];
-              s = fma(w.x, xs[t].x, s);
-              s = fma(w.y, xs[t].y, s);
-              s = fma(w.z, xs[t].z, s);
-              s = fma(w.w, xs[t].w, s);
-              sum[r * TOKENS + t] = s;
-            }
-          }
+          MULTIPLY_ADD(i)
         }
+#endif
       }
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) {
         if (SPLIT > 1) partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane] = sum[i];
@@ -116,10 +145,15 @@ void main() {
     }
   }
   if (split == 0 && mine) {
-    [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
-      [[unroll]] for (uint t = 0; t < TOKENS; ++t)
-        store(job, t, tile_row + lane + r * ROW_LANES, total[r * TOKENS + t],
-              total[(PAIR == 2 ? LANE_ROWS + r : r) * TOKENS + t]);
+    [[unroll]] for (uint i = 0; i < TILES; i += PAIR) {
+      bool there = first_tile + int(i) >= 0 && first_tile + int(i) < shard_tiles;
+      uint tile_row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS;
+      [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
+          uint own = (i * LANE_ROWS + r) * TOKENS + t;
+          if (there) store(job, t, tile_row + lane + r * ROW_LANES, total[own], total[own + (PAIR - 1) * LANE_ROWS * TOKENS]);
+        }
+      }
     }
   }
 }

@@ -53,7 +53,7 @@ struct SortParams {
   uint n_chunks;       // ceil(n_assignments / SORT_CHUNK)
   uint n_experts;
   uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
-  uint groups_y[2];    // second dimension of the dispatches over tiles: gate-up and down
+  uint groups_y[TILE_HEIGHTS * 2];  // second dimension of the dispatches over tiles: by height, gate-up and down
 };
 
 // Output of expert_scan: for each height the group counts of the gate-up and of the down matmul.

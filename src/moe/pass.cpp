@@ -51,7 +51,7 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   }
   Routing routing = a.routing_for(n_tokens);
   matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
-  route(r, h.gate, a.router, a.router.view, routing, layer.gate_up.row_groups(), layer.down.row_groups());
+  route(r, h.gate, a.router, a.router.view, routing, matmul_groups(r, layer.gate_up, layer.down));
   expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
   expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
   combine(r, a.x, a.expert_out, h.hidden, routing);

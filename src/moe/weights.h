@@ -25,7 +25,6 @@ struct Weight {
   uint32_t blocks = 0, tile_quads = 0, tail_word = 0;
   std::vector<WeightShard> shards;
 
-  uint32_t row_groups() const { return paired ? expert_tiles / 2 : expert_tiles; }  // workgroups over rows
   uint64_t bytes() const { return uint64_t(tile_quads) * 16 * expert_tiles * n_experts; }
 };
 

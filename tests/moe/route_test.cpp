@@ -51,7 +51,7 @@ Routed run_route(const GateRule& rule, const std::vector<float>& logits, const s
   Tuning tuning = Tuning::of(device()->caps());
   Recording recording(*device(), "route");
   Recorder recorder{*device(), recording, tuning};
-  route(recorder, rule, {upload(logits, "logits"), rule.n_experts}, upload(bias, "bias"), routing, 7, 9);
+  route(recorder, rule, {upload(logits, "logits"), rule.n_experts}, upload(bias, "bias"), routing, {{{1, 2}, {3, 4}, {5, 6}}});
   recording.end();
   device()->wait(device()->submit({&recording}));
   Routed out;
@@ -79,9 +79,9 @@ void check_sort(const Routed& got, uint32_t n_experts) {
   for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
     uint32_t count = got.groups[height * 2 * DISPATCH_WORDS];
     REQUIRE(count <= got.capacity);
-    CHECK(got.groups[height * 2 * DISPATCH_WORDS + 1] == 7);
+    CHECK(got.groups[height * 2 * DISPATCH_WORDS + 1] == 1 + 2 * height);
     CHECK(got.groups[(height * 2 + 1) * DISPATCH_WORDS] == count);
-    CHECK(got.groups[(height * 2 + 1) * DISPATCH_WORDS + 1] == 9);
+    CHECK(got.groups[(height * 2 + 1) * DISPATCH_WORDS + 1] == 2 + 2 * height);
     for (uint32_t i = 0; i < count; ++i) {
       const uint32_t* tile = &got.tiles[(height * got.capacity + i) * 4];
       REQUIRE(tile[0] < n_experts);

@@ -15,14 +15,30 @@ std::string kernel_name(const char* stem, const Format& format) {
   return name;
 }
 
-const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue) {
-  Tuning::Matmul shape = r.tuning.matmul[height];
+// Shape of the workgroups for a weight and a height.
+struct Shape {
+  uint32_t lane_rows, split, tiles;
+  uint32_t lanes() const { return TILE_ROWS / lane_rows * split; }
+};
+
+Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height) {
+  Tuning::Matmul t = r.tuning.matmul[height];
+  Shape shape = {t.lane_rows, t.split, t.pairs * (weight.paired ? 2 : 1)};
   // The partial sums of all segments must fit in shared memory.
-  uint32_t outputs = TILE_ROWS * (weight.paired ? 2 : 1) * heights[height];
+  uint32_t outputs = TILE_ROWS * shape.tiles * heights[height];
   if (shape.split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) shape.split = 1;
-  return r.device.kernel(kernel_name("matmul", *weight.format),
-                         {TILE_ROWS / shape.lane_rows * shape.split, shape.lane_rows, shape.split, heights[height], rows,
-                          epilogue});
+  return shape;
+}
+
+uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
+  return uint32_t(ceil_div(weight.expert_tiles, shape_of(r, weight, height).tiles));
+}
+
+const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue) {
+  Shape shape = shape_of(r, weight, height);
+  bool subgroup = r.tuning.matmul_subgroup && shape.lanes() == 8;
+  return r.device.kernel(kernel_name(subgroup ? "matmul_subgroup" : "matmul", *weight.format),
+                         {shape.lanes(), shape.lane_rows, shape.split, heights[height], rows, epilogue, shape.tiles});
 }
 
 MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y) {
@@ -48,7 +64,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.x_first = call.x_first;
     p.y_column = call.y_column;
     r.recording.dispatch(kernel, {shard.tiles, shard.bases, call.x.view, call.y.view, shard.bases, shard.bases}, p,
-                         uint32_t(ceil_div(call.n_rows, heights[height])), call.weight.row_groups());
+                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height));
   }
 }
 
@@ -60,7 +76,7 @@ void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Rout
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue);
       r.recording.dispatch(kernel, {shard.tiles, shard.bases, x.view, y.view, shard.bases, routing.ids}, p, routing.top_k,
-                           weight.row_groups());
+                           row_groups(r, weight, 0));
       continue;
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
@@ -74,6 +90,15 @@ void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Rout
                                     sizeof(p), groups);
     }
   }
+}
+
+MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& down) {
+  MatmulGroups groups;
+  for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
+    groups.rows[height][0] = row_groups(r, gate_up, height);
+    groups.rows[height][1] = row_groups(r, down, height);
+  }
+  return groups;
 }
 
 void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale) {

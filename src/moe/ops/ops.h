@@ -14,8 +14,9 @@ namespace vkmoe {
 // Shapes of workgroups, chosen by what the device is. None of them changes a result.
 struct Tuning {
   struct Matmul {
-    uint32_t lane_rows, split;
+    uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
   };
+  bool matmul_subgroup;         // each invocation loads an eighth of x and broadcasts it
   Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
   uint32_t lanes;               // of kernels that share a row among invocations
   uint32_t sample_lanes;
@@ -63,10 +64,16 @@ struct Routing {
   bool direct() const { return n_tokens == 1; }  // one token: its assignments are its tiles
 };
 
+// Workgroups over rows of the gate-up and down matmuls, by height of their tiles.
+struct MatmulGroups {
+  uint32_t rows[TILE_HEIGHTS][2];
+};
+MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& down);
+
 // logits (n_tokens, stride) -> ids and weights; with more than one token also the counting sort and the tile lists.
-// gate_up_groups, down_groups: workgroups over rows of the two matmuls.
+// groups: of the two matmuls that follow.
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
-           uint32_t gate_up_groups, uint32_t down_groups);
+           const MatmulGroups& groups);
 
 // y[slot] = W_expert(slot) x[row of slot]; from_tokens: rows of x are tokens, else slots. use: 0 gate-up, 1 down.
 void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,

@@ -6,7 +6,7 @@
 namespace vkmoe {
 
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
-           uint32_t gate_up_groups, uint32_t down_groups) {
+           const MatmulGroups& groups) {
   GateParams gate = {rule, routing.n_tokens, logits.stride};
   uint32_t experts = 16;  // shared memory for so many
   while (experts < rule.n_experts) experts *= 2;
@@ -20,8 +20,7 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
   sort.n_chunks = uint32_t(ceil_div(sort.n_assignments, SORT_CHUNK));
   sort.n_experts = rule.n_experts;
   sort.tile_capacity = routing.tile_capacity;
-  sort.groups_y[0] = gate_up_groups;
-  sort.groups_y[1] = down_groups;
+  for (uint32_t i = 0; i < TILE_HEIGHTS * 2; ++i) sort.groups_y[i] = groups.rows[i / 2][i % 2];
   SpecConstants lanes = {r.tuning.lanes};
   r.recording.dispatch(r.device.kernel("expert_histogram", lanes), {routing.ids, routing.counts}, sort, sort.n_chunks);
   r.recording.dispatch(r.device.kernel("expert_scan", lanes),

@@ -1,3 +1,5 @@
+#include <cstdio>
+#include <cstdlib>
 #include "moe/ops/ops.h"
 
 namespace vkmoe {
@@ -6,17 +8,20 @@ Tuning Tuning::of(const Caps& caps) {
   Tuning t;
   if (caps.type == "cpu") {
     // A vector unit per core: loads dominate, so each invocation owns many rows and shares each value of x among them.
-    t.matmul[0] = {4, 1};
-    t.matmul[1] = {4, 1};
-    t.matmul[2] = {4, 1};
+    t.matmul[0] = {4, 1, 1};
+    t.matmul[1] = {4, 1, 1};
+    t.matmul[2] = {4, 1, 1};
+    t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8 && !std::getenv("NOSUB");
+    if (const char* e = std::getenv("TUNE")) sscanf(e, "%u,%u,%u,%u,%u,%u", &t.matmul[0].lane_rows, &t.matmul[0].pairs, &t.matmul[1].lane_rows, &t.matmul[1].pairs, &t.matmul[2].lane_rows, &t.matmul[2].pairs);
     t.lanes = 8;
     t.sample_lanes = 128;
     t.most_walked_keys = 8192;
   } else {
     // Many invocations hide the latency of memory: segments are shared out, one row for each.
-    t.matmul[0] = {1, 4};
-    t.matmul[1] = {1, 2};
-    t.matmul[2] = {1, 2};
+    t.matmul[0] = {1, 4, 1};
+    t.matmul[1] = {1, 2, 1};
+    t.matmul[2] = {1, 2, 1};
+    t.matmul_subgroup = false;
     t.lanes = 64;
     t.sample_lanes = 128;
     t.most_walked_keys = 0xffffffffu;
