@@ -109,17 +109,17 @@ Value sort(Context& cx, const Value& value, const Args& args) {
   auto a = bind(cx, "sort", args, {"reverse", "case_sensitive", "attribute"}, 0);
   Pairs keyed;
   for (auto walked = iterate(cx, value); const Value& item : *walked) {
-    if (a[2] && a[2]->is_string() && a[2]->text().find(',') != std::string::npos) {
-      Items keys;
+    Items keys;  // a list, so that undefined ones are equal and not compared
+    if (a[2] && a[2]->is_string()) {
       std::stringstream paths(a[2]->text());
       for (std::string path; std::getline(paths, path, ',');) {
         Value attribute = Value::string(cx, path);
         keys.push_back(sort_key(cx, item, &attribute, flag(a[1])));
       }
-      keyed.emplace_back(Value::list(cx, std::move(keys)), item);
     } else {
-      keyed.emplace_back(sort_key(cx, item, a[2], flag(a[1])), item);
+      keys.push_back(sort_key(cx, item, a[2], flag(a[1])));
     }
+    keyed.emplace_back(Value::list(cx, std::move(keys)), item);
   }
   stable_sort(cx, keyed, flag(a[0]));
   Items items;

@@ -66,7 +66,8 @@ class Printf {
       if (percent < format_.size()) conversion(out);
     }
     bool tuple = argument_.is(Type::tuple);
-    if (tuple ? used_ < argument_.items().size() : used_ == 0 && !argument_.is(Type::dict)) {
+    bool single = argument_.is_string() || argument_.is_number() || argument_.is(Type::none);
+    if (tuple ? used_ < argument_.items().size() : used_ == 0 && single) {
       cx_.error("not all arguments converted during string formatting");
     }
     return out.text();

@@ -255,7 +255,6 @@ Value get_slice(Context& cx, const Value& object, const Value& start, const Valu
       cx.spend(1);
       items.push_back(object.items()[size_t(i)]);
     }
-    if (object.is(Type::range)) cx.unsupported("a slice of a range");
     return Value::sequence(cx, object.type(), std::move(items));
   }
   const std::string& text = object.text();

@@ -241,7 +241,10 @@ void write_repr(Context& cx, TextBuilder& out, const Value& value) {
       break;
     case Type::list: write_items(cx, out, value.items(), "[", "]"); break;
     case Type::tuple: write_items(cx, out, value.items(), "(", value.items().size() == 1 ? ",)" : ")"); break;
-    case Type::range: out.append(value.seq().label); break;
+    case Type::range:
+      if (value.seq().label.empty()) cx.unsupported("a slice of a range has no text");
+      out.append(value.seq().label);
+      break;
     case Type::view:
       out.append(value.seq().label);
       write_items(cx, out, value.items(), "([", "])");
@@ -317,7 +320,7 @@ std::shared_ptr<const Items> iterate(Context& cx, const Value& value) {
     const std::string& text = value.text();
     for (size_t pos = 0; pos < text.size();) {
       size_t bytes = char_bytes(text, pos);
-      items.push_back(Value::string(cx, text.substr(pos, bytes), value.is_markup()));
+      items.push_back(Value::string(cx, text.substr(pos, bytes)));
       pos += bytes;
     }
   } else if (value.is(Type::dict)) {
@@ -331,8 +334,19 @@ std::shared_ptr<const Items> iterate(Context& cx, const Value& value) {
   return std::make_shared<const Items>(std::move(items));
 }
 
-const Value* find(Context& cx, const Value& dict, const Value& key) {
+namespace {
+
+void require_hashable(Context& cx, const Value& key) {
   if (key.is(Type::list) || key.is(Type::dict)) cx.error("unhashable type: '", type_name(key), "'");
+  if (!key.is(Type::tuple)) return;
+  cx.spend(key.items().size());
+  for (const Value& item : key.items()) require_hashable(cx, item);
+}
+
+}  // namespace
+
+const Value* find(Context& cx, const Value& dict, const Value& key) {
+  require_hashable(cx, key);
   for (const auto& pair : dict.pairs()) {
     if (equal(cx, pair.first, key)) return &pair.second;
   }
@@ -340,7 +354,7 @@ const Value* find(Context& cx, const Value& dict, const Value& key) {
 }
 
 void insert(Context& cx, Pairs& pairs, Value key, Value value) {
-  if (key.is(Type::list) || key.is(Type::dict)) cx.error("unhashable type: '", type_name(key), "'");
+  require_hashable(cx, key);
   for (auto& pair : pairs) {
     if (equal(cx, pair.first, key)) {
       pair.second = std::move(value);
