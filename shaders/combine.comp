@@ -1,4 +1,4 @@
-// Adds the chosen experts' outputs to the residual stream, in the order of their rank: x += sum_j w_j y[slot_j].
+// Adds the chosen experts' outputs to the residual stream, in the order of their rank: x += scale * sum_j w_j y[slot_j].
 // An invocation owns four columns of one token.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -22,6 +22,6 @@ void main() {
       uint slot = p.direct != 0 ? assignment : slot_of[assignment];
       sum = fma(vec4(weights[assignment]), y[slot * p.stride4 + column], sum);
     }
-    x[token * p.x_stride4 + column] += sum;
+    x[token * p.x_stride4 + column] += p.scale * sum;
   }
 }

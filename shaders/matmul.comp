@@ -61,8 +61,8 @@ void store(Job job, uint token, uint row, float gate, float up) {
   if (token >= job.rows || row >= p.n) return;
   uint at = (job.first + token) * p.y_stride + p.y_column + row;
   if (EPILOGUE == EPILOGUE_SWIGLU) y[at] = gate / (1.0 + exp(-gate)) * up;
-  else if (EPILOGUE == EPILOGUE_ADD) y[at] += gate;
-  else y[at] = gate;
+  else if (EPILOGUE == EPILOGUE_ADD) y[at] += p.scale * gate;
+  else y[at] = p.scale * gate;
 }
 
 // Adds four values of k, from 4i on, to the sums of all rows and tokens. A macro, not a function: arrays whose size is a

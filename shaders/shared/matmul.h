@@ -13,8 +13,8 @@
 #define ROWS_SORTED 1  // tiles[] lists (expert, first slot, rows); slot s holds assignment sorted[s]
 #define ROWS_DIRECT 2  // assignment i goes to expert sorted[i]; slot i is assignment i
 
-#define EPILOGUE_STORE 0
-#define EPILOGUE_ADD 1      // y += W x
+#define EPILOGUE_STORE 0    // y = scale * W x
+#define EPILOGUE_ADD 1      // y += scale * W x
 #define EPILOGUE_SWIGLU 2   // tiles alternate gate, up: y = silu(gate) * up
 
 struct MatmulParams {
@@ -30,5 +30,6 @@ struct MatmulParams {
   uint y_stride;     // floats between rows of y
   uint y_column;     // first column of y
   uint tile_first;   // first entry of tiles[]
+  float scale;       // of W x (EPILOGUE_STORE, EPILOGUE_ADD)
 };
 #endif

@@ -66,5 +66,6 @@ struct CombineParams {
   uint stride4;   // vec4s between rows of the expert outputs
   uint x_stride4; // vec4s between rows of x
   uint direct;    // 1: slot of assignment a is a
+  float scale;    // of the sum
 };
 #endif

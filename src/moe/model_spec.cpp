@@ -1,5 +1,6 @@
 #include "moe/model_spec.h"
 
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -8,7 +9,7 @@
 namespace vkmoe {
 namespace {
 
-const Architecture* const architectures[] = {&mixtral_architecture, &qwen3_moe_architecture};
+const Architecture* const architectures[] = {&granitemoe_architecture, &mixtral_architecture, &qwen3_moe_architecture};
 
 const Architecture& recognise(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
@@ -40,6 +41,7 @@ class Finder {
   }
 
   bool has(const std::string& role) const {
+    if (!names_.count(role)) return false;
     for (const std::string& name : alternatives(role, 0))
       if (file_.find(replace_all(name, "{E}", "0"))) return true;
     return false;
@@ -89,6 +91,16 @@ class Finder {
   std::map<std::string, std::string> names_;
 };
 
+// Rows first_row .. first_row + n - 1 of every expert of a matrix of one span each.
+Matrix slice(const Matrix& whole, uint32_t first_row, uint32_t n) {
+  Matrix part{n, whole.k, whole.experts};
+  for (auto& spans : part.experts) {
+    spans[0].first_row += first_row;
+    spans[0].rows = n;
+  }
+  return part;
+}
+
 LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   uint64_t head = h.head_dim, hidden = h.hidden;
   LayerSpec spec;
@@ -104,8 +116,14 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   spec.o = find.matrix("o", layer, hidden, h.n_heads * head);
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
-    spec.gate = find.experts("gate", layer, h.n_experts, h.expert_ff, hidden);
-    spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
+    if (find.has("gate_up")) {
+      Matrix both = find.experts("gate_up", layer, h.n_experts, 2 * h.expert_ff, hidden);
+      spec.gate = slice(both, 0, h.expert_ff);
+      spec.up = slice(both, h.expert_ff, h.expert_ff);
+    } else {
+      spec.gate = find.experts("gate", layer, h.n_experts, h.expert_ff, hidden);
+      spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
+    }
     spec.down = find.experts("down", layer, h.n_experts, hidden, h.expert_ff);
   } else {
     spec.gate = find.matrix("dense_gate", layer, h.dense_ff, hidden);
@@ -142,6 +160,7 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   spec.hyper = architecture.read(*file);
   Hyper& h = spec.hyper;
   h.architecture = architecture.name;
+  if (h.attention_scale == 0) h.attention_scale = float(1 / std::sqrt(double(h.head_dim)));
   if (h.top_k > h.n_experts)
     fail(VKMOE_ERROR_BAD_FILE, file->path, ": ", h.top_k, " experts a token of only ", h.n_experts);
   Finder find(*file, architecture);

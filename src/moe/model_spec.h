@@ -21,6 +21,8 @@ struct Hyper {
   uint32_t rotary_dim = 0;
   bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
   bool qk_norm = false;           // RMSNorm per head on queries and keys
+  float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // factors (Granite's multipliers)
+  float attention_scale = 0;      // of query-key products; 0: 1 / sqrt(head_dim)
   uint32_t window = 0;            // tokens that attention sees; 0: all
   uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0;
   GateRule gate = {};             // of layers with experts

@@ -35,9 +35,10 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   attend.out_stride = a.attended.stride;
   attend.window = h.window;
   attend.max_blocks = a.max_blocks;
-  attend.scale = 1.0f / std::sqrt(float(h.head_dim));
+  attend.scale = h.attention_scale;
   attention(r, a.step, a.queries, a.cache(index), a.attended, a.partials, a.attention_groups, attend);
-  matmul(r, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD});
+  matmul(r, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+             .scale = h.residual_scale});
 }
 
 void record_experts(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
@@ -46,7 +47,8 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   rmsnorm(r, a.x, layer.ffn_norm, a.normed, n_tokens, 0, h.hidden, h.rms_epsilon);
   if (!layer.has_experts) {
     matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
-    matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD});
+    matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+             .scale = h.residual_scale});
     return;
   }
   Routing routing = a.routing_for(n_tokens);
@@ -54,13 +56,13 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   route(r, h.gate, a.router, a.router.view, routing, matmul_groups(r, layer.gate_up, layer.down));
   expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
   expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
-  combine(r, a.x, a.expert_out, h.hidden, routing);
+  combine(r, a.x, a.expert_out, h.hidden, routing, h.residual_scale);
 }
 
 }  // namespace
 
 void record_embedding(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
-  embed(r, model.embedding, a.tokens, a.x, n_tokens, 1.0f);
+  embed(r, model.embedding, a.tokens, a.x, n_tokens, model.hyper.embedding_scale);
 }
 
 void record_layers(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t first_layer,
@@ -74,13 +76,13 @@ void record_layers(Recorder& r, const Model& model, const Activations& a, uint32
 void record_last_logits(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
   const Hyper& h = model.hyper;
   rmsnorm(r, a.x, model.final_norm, a.normed, 1, n_tokens - 1, h.hidden, h.rms_epsilon);
-  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.logits, h.vocab}});
+  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.logits, h.vocab}, .scale = h.logit_scale});
 }
 
 void record_logits(Recorder& r, const Model& model, const Activations& a, uint32_t first_row, uint32_t n_rows) {
   const Hyper& h = model.hyper;
   rmsnorm(r, a.x, model.final_norm, a.normed, n_rows, first_row, h.hidden, h.rms_epsilon);
-  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.all_logits, h.vocab}, .n_rows = n_rows});
+  matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.all_logits, h.vocab}, .n_rows = n_rows, .scale = h.logit_scale});
 }
 
 }  // namespace vkmoe

@@ -14,6 +14,7 @@ struct Case {
   const char* golden;
 };
 const Case cases[] = {
+    {"goldens/granitemoe", "goldens/granitemoe/golden.safetensors"},
     {"goldens/mixtral", "goldens/mixtral/golden.safetensors"},
     {"goldens/mixtral/model-f32.gguf", "goldens/mixtral/golden.safetensors"},
     {"goldens/mixtral/model-q4_0.gguf", "goldens/mixtral/golden-q4_0.safetensors"},

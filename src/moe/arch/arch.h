@@ -23,7 +23,7 @@ struct Architecture {
   std::vector<WeightNames> weights;
 };
 
-extern const Architecture mixtral_architecture, qwen3_moe_architecture;
+extern const Architecture granitemoe_architecture, mixtral_architecture, qwen3_moe_architecture;
 
 // Typed access to config.json or GGUF metadata; every failure names file, key, expectation and what was found.
 class Keys {

@@ -63,6 +63,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.n_rows = call.n_rows;
     p.x_first = call.x_first;
     p.y_column = call.y_column;
+    p.scale = call.scale;
     r.recording.dispatch(kernel, {shard.tiles, shard.bases, call.x.view, call.y.view, shard.bases, shard.bases}, p,
                          uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height));
   }
@@ -72,6 +73,7 @@ void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Rout
                    uint32_t use, uint32_t epilogue) {
   for (const WeightShard& shard : weight.shards) {
     MatmulParams p = params_of(weight, shard, x, y);
+    p.scale = 1;
     p.x_div = from_tokens ? routing.top_k : 0;
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue);

@@ -48,6 +48,7 @@ struct DenseMatmul {
   Rows x, y;
   uint32_t n_rows = 1, x_first = 0, y_column = 0;
   uint32_t epilogue = EPILOGUE_STORE;
+  float scale = 1;
 };
 void matmul(Recorder& r, const DenseMatmul& call);
 
@@ -79,8 +80,8 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
 void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
                    uint32_t use, uint32_t epilogue);
 
-// x[t] += sum over j of weights[t, j] * y[slot of (t, j)].
-void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing);
+// x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)].
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale);
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x.
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon);

@@ -8,8 +8,8 @@
 namespace vkmoe::ref {
 namespace {
 
-void add(std::vector<float>& x, const std::vector<float>& y) {
-  for (size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+void add(std::vector<float>& x, float scale, const std::vector<float>& y) {
+  for (size_t i = 0; i < x.size(); ++i) x[i] += scale * y[i];
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
   for (uint32_t head = 0; head < h.n_heads; ++head) {
     size_t from = size_t(first) * stride + head / group * d;
     std::vector<float> y = attend(&q[head * d], &keys_[index][from], &values_[index][from], position + 1 - first, d, stride,
-                                  1.0f / std::sqrt(float(d)));
+                                  h.attention_scale);
     attended.insert(attended.end(), y.begin(), y.end());
   }
   return matvec(layer.o, 0, attended.data());
@@ -73,13 +73,15 @@ void RefSession::forward_token(int32_t id, uint32_t position) {
   const Format* format;
   const uint8_t* row = spec_->embedding.row(0, uint32_t(id), &format);
   decode_row(*format, row, 0, h.hidden, x.data());
+  for (float& v : x) v *= h.embedding_scale;
   choices_.assign(h.n_layers, {});
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
-    add(x, attention(spec_->layers[layer], layer, x, position));
-    add(x, experts(spec_->layers[layer], layer, x));
+    add(x, h.residual_scale, attention(spec_->layers[layer], layer, x, position));
+    add(x, h.residual_scale, experts(spec_->layers[layer], layer, x));
   }
   std::vector<float> normed = rmsnorm(x.data(), vector_values(*spec_->final_norm), h.rms_epsilon);
   logits_ = matvec(spec_->head, 0, normed.data());
+  for (float& v : logits_) v *= h.logit_scale;
 }
 
 void RefSession::forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) {

@@ -1,0 +1,54 @@
+// Granite 3.x MoE (IBM 2024), after transformers' modeling_granitemoe.py: top-k, then softmax over the chosen; multipliers
+// on embedding, residual stream, attention and logits; gate and up fused. GGUF rows of queries and keys are permuted for
+// interleaved rotary pairs.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  Hyper h = read_common(file, "granitemoe.");
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Keys keys(file, gguf ? "granitemoe." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.embedding_scale = float(keys.number_or(gguf ? "embedding_scale" : "embedding_multiplier", 1));
+  h.residual_scale = float(keys.number_or(gguf ? "residual_scale" : "residual_multiplier", 1));
+  h.attention_scale = float(keys.number_or(gguf ? "attention.scale" : "attention_multiplier", 1));
+  double logits_scaling = keys.number_or(gguf ? "logit_scale" : "logits_scaling", 1);
+  if (!(logits_scaling > 0)) keys.refuse(gguf ? "logit_scale" : "logits_scaling", "expected a positive number");
+  h.logit_scale = float(1 / logits_scaling);
+  h.rope_interleaved = gguf;
+  if (!gguf) keys.expect_false("attention_bias");
+  if (file.find("blk.0.ffn_up_shexp.weight"))
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor blk.0.ffn_up_shexp.weight: shared experts are not supported");
+  h.gate = softmax_top_k(h.n_experts, h.top_k, false);
+  h.gate.score = SCORE_LOGIT;
+  h.gate.weight = WEIGHT_SOFTMAX;
+  h.layer_has_experts.assign(h.n_layers, true);
+  return h;
+}
+
+}  // namespace
+
+const Architecture granitemoe_architecture = {
+    "granitemoe", "granitemoe", "granitemoe", read,
+    {
+        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
+        {"head", "lm_head.weight", "output.weight"},
+        {"final_norm", "model.norm.weight", "output_norm.weight"},
+        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
+        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
+        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
+        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
+        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
+        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+        {"router", "model.layers.{L}.block_sparse_moe.router.layer.weight", "blk.{L}.ffn_gate_inp.weight"},
+        {"gate_up", "model.layers.{L}.block_sparse_moe.input_linear.weight", "blk.{L}.ffn_gate_up_exps.weight"},
+        {"gate", "", "blk.{L}.ffn_gate_exps.weight"},
+        {"up", "", "blk.{L}.ffn_up_exps.weight"},
+        {"down", "model.layers.{L}.block_sparse_moe.output_linear.weight", "blk.{L}.ffn_down_exps.weight"},
+    }};
+
+}  // namespace vkmoe
