@@ -182,7 +182,7 @@ BpeTokenizer::BpeTokenizer(BpeParts&& parts)
   ranks_.reserve(parts.merges.size());
   auto lookup = [&](const std::string& text, size_t rank) {
     int32_t id = text.empty() ? -1 : find(text);
-    if (id < 0)
+    if (id < 0 && !parts.skip_unknown_merges)
       fail(VKMOE_ERROR_BAD_FILE, origin_, ": merge ", rank, " ('", parts.merges[rank].first, "' '",
            parts.merges[rank].second, "'): one of its parts or their joint text is not in the vocabulary");
     return id;
@@ -191,9 +191,10 @@ BpeTokenizer::BpeTokenizer(BpeParts&& parts)
   for (size_t rank = 0; rank < parts.merges.size(); rank++) {
     if (!byte_level.decode(parts.merges[rank].first, left)) left.clear();
     if (!byte_level.decode(parts.merges[rank].second, right)) right.clear();
-    int32_t left_id = lookup(left, rank), right_id = lookup(right, rank);
-    results_.push_back(lookup(left + right, rank));
-    ranks_.insert(left_id, right_id, uint32_t(rank));
+    int32_t left_id = lookup(left, rank), right_id = lookup(right, rank), joint_id = lookup(left + right, rank);
+    if (left_id < 0 || right_id < 0 || joint_id < 0) continue;
+    ranks_.insert(left_id, right_id, uint32_t(results_.size()));
+    results_.push_back(joint_id);
   }
 }
 

@@ -33,6 +33,7 @@ struct BpeParts {
   std::vector<std::pair<std::string_view, std::string_view>> merges;  // best first; the file's texts, not owned
   PreTokenizer pre_tokenizer;
   bool ignore_merges = false;  // a word that is a token is not merged
+  bool skip_unknown_merges = false;  // merges of texts outside of the vocabulary do nothing, as in llama.cpp
   bool nfc = false;            // text is brought into Unicode's normalization form C
 };
 

@@ -159,6 +159,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file) {
   GgufTokenizer source{metadata, file.path, {}};
   source.parts.origin = file.path;
   source.parts.ignore_merges = rule.ignore_merges;
+  source.parts.skip_unknown_merges = true;
   for (const char* pattern : rule.patterns) source.parts.pre_tokenizer.add_regex(pattern, file.path);
   source.tokens();
   source.merges();
