@@ -97,10 +97,10 @@ build_targets() { # arguments for cmake --build
   local log=$build/build.log shown=0
   if cmake --build "$build" --parallel "$(nproc 2>/dev/null || echo 2)" "$@" 2>&1 </dev/null | tee "$log" | {
     while IFS= read -r line; do
-      [[ $line =~ ^\[\ *([0-9]+(/[0-9]+|%))\] ]] || continue
+      [[ $line =~ ^\[\ *([1-9][0-9]*(/[0-9]+|%))\] ]] || continue
       if [[ -t 2 ]]; then
         printf '\rvkmoe: builds %s ' "${BASH_REMATCH[1]}" >&2
-      elif ((!shown)) && [[ ${BASH_REMATCH[1]} != 0/* ]]; then
+      elif ((!shown)); then
         say "builds (progress: $log)"
       fi
       shown=1
