@@ -1,6 +1,4 @@
 // BF16: 32 values in four quads, two in a word; the upper half of a float32.
-#define BLOCK_ELEMS 32
-#define BLOCK_QUADS 4
 struct Block { uvec4 q[4]; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;

@@ -1,6 +1,4 @@
 // F16: 32 values in four quads, two in a word. unpackHalf2x16 may flush denormals, so they are made by hand.
-#define BLOCK_ELEMS 32
-#define BLOCK_QUADS 4
 struct Block { uvec4 q[4]; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;

@@ -1,6 +1,4 @@
 // F32: 32 values in eight quads.
-#define BLOCK_ELEMS 32
-#define BLOCK_QUADS 8
 struct Block { uvec4 q[8]; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;

@@ -1,7 +1,11 @@
-// The weight format that a kernel is compiled for. Each file defines BLOCK_ELEMS, BLOCK_QUADS, struct Block,
-// block_load(first quad of the tile, first tail word of the tile, block, row in the tile) and block_values(Block, i): values 4i .. 4i+3.
-// The including shader declares quads[] (uvec4) and words[] (uint), two views of the weights.
+// The weight format that a kernel is compiled for. Each file defines struct Block, 32 values of a row; block_load(first
+// quad of the tile, first tail word of the tile, block, row in the tile) and block_values(Block, i): values 4i .. 4i + 3,
+// the same bits as the CPU's decode. i is a constant once loops are unrolled.
+// The including shader declares quads[] (uvec4) and words[] (uint), two views of the weights, and p, whose shard_tiles and
+// tile_quads say where the codebook lies.
 #include "shared/formats.h"
+#define BLOCK_ELEMS 32
+#include "quant/unpack.glsl"
 #if FORMAT == FORMAT_F32
 #include "quant/f32.glsl"
 #elif FORMAT == FORMAT_F16
@@ -12,6 +16,48 @@
 #include "quant/q8_0.glsl"
 #elif FORMAT == FORMAT_Q4_0
 #include "quant/q4_0.glsl"
+#elif FORMAT == FORMAT_Q4_1
+#include "quant/q4_1.glsl"
+#elif FORMAT == FORMAT_Q5_0
+#include "quant/q5_0.glsl"
+#elif FORMAT == FORMAT_Q5_1
+#include "quant/q5_1.glsl"
+#elif FORMAT == FORMAT_Q2_K
+#include "quant/q2_k.glsl"
+#elif FORMAT == FORMAT_Q3_K
+#include "quant/q3_k.glsl"
+#elif FORMAT == FORMAT_Q4_K
+#include "quant/q4_k.glsl"
+#elif FORMAT == FORMAT_Q5_K
+#include "quant/q5_k.glsl"
+#elif FORMAT == FORMAT_Q6_K
+#include "quant/q6_k.glsl"
+#elif FORMAT == FORMAT_IQ4_NL
+#include "quant/iq4_nl.glsl"
+#elif FORMAT == FORMAT_IQ4_XS
+#include "quant/iq4_xs.glsl"
+#elif FORMAT == FORMAT_MXFP4
+#include "quant/mxfp4.glsl"
+#elif FORMAT == FORMAT_NVFP4
+#include "quant/nvfp4.glsl"
+#elif FORMAT == FORMAT_TQ1_0
+#include "quant/tq1_0.glsl"
+#elif FORMAT == FORMAT_TQ2_0
+#include "quant/tq2_0.glsl"
+#elif FORMAT == FORMAT_IQ1_S
+#include "quant/iq1_s.glsl"
+#elif FORMAT == FORMAT_IQ1_M
+#include "quant/iq1_m.glsl"
+#elif FORMAT == FORMAT_IQ2_XXS
+#include "quant/iq2_xxs.glsl"
+#elif FORMAT == FORMAT_IQ2_XS
+#include "quant/iq2_xs.glsl"
+#elif FORMAT == FORMAT_IQ2_S
+#include "quant/iq2_s.glsl"
+#elif FORMAT == FORMAT_IQ3_XXS
+#include "quant/iq3_xxs.glsl"
+#elif FORMAT == FORMAT_IQ3_S
+#include "quant/iq3_s.glsl"
 #else
 #error "unknown FORMAT"
 #endif

@@ -1,6 +1,4 @@
 // Q8_0: 32 signed bytes in two quads, one fp16 scale in the tail. value = scale * byte.
-#define BLOCK_ELEMS 32
-#define BLOCK_QUADS 2
 struct Block { uvec4 q[2]; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;

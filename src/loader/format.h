@@ -1,29 +1,37 @@
 // Weight formats: how values lie in a file, and how they are split for the device. One file under formats/ and one row
 // of the table in format.cpp for each.
 //
-// On the device a matrix (n rows, k columns) is cut into tiles of 32 rows. In a tile, block b of row r contributes
+// On the device a matrix (n rows, k columns) is cut into tiles of 32 rows. In a tile, device block b of row r contributes
 // `quads` units of 16 bytes, at [(b * quads + q) * 32 + r] in units of 16 bytes, and `tail_bytes` further bytes to row
 // r's tail, whose 32-bit words follow all quads of the tile at [w * 32 + r]. Neighbouring lanes own neighbouring rows,
-// so all loads are wide and coalesced, on any device, with no 8- or 16-bit storage.
+// so all loads are wide and coalesced, on any device, with no 8- or 16-bit storage. Whatever the size of a device block,
+// kernels walk along a row by 32 values, so every format is summed in the same order. The codebook, where there is one,
+// follows the last tile of a shard.
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace vkmoe {
 
 struct Format {
   const char* name;       // as ggml spells it: "Q8_0"
   uint32_t ggml_type;     // number in a GGUF
-  uint32_t block_elems;   // values in a block: 32 or 256; 1 in files whose values stand alone (F32, F16, BF16)
+  uint32_t block_elems;   // values in a block: 32, 64 or 256; 1 where values stand alone (F32, F16, BF16)
   uint32_t block_bytes;   // bytes of a block in a file
-  uint32_t device_elems;  // values in a block on the device: 32 or 256
+  uint32_t device_elems;  // values in a block on the device: 32, 64 or 256
   uint32_t quads;         // 16-byte units of a device block
   uint32_t tail_bytes;    // further bytes of a device block
   // One file block -> block_elems float32.
   void (*decode)(const uint8_t* block, float* values);
   // device_elems values' worth of file blocks -> quads * 16 bytes and tail_bytes bytes.
   void (*split)(const uint8_t* blocks, uint8_t* quads, uint8_t* tail);
+  const uint32_t* codebook = nullptr;  // what indices in the blocks stand for
+  uint32_t codebook_words = 0;
 };
+
+// Every format that can be read.
+const std::vector<const Format*>& all_formats();
 
 // nullptr when unknown.
 const Format* find_format(uint32_t ggml_type);

@@ -78,15 +78,17 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
   weight.k = matrix.k;
   weight.paired = up != nullptr;
   weight.expert_tiles = uint32_t(ceil_div(matrix.n, TILE_ROWS)) * (up ? 2 : 1);
-  weight.blocks = uint32_t(ceil_div(matrix.k, f.device_elems));
-  weight.tail_word = weight.blocks * f.quads * TILE_ROWS * 4;
-  weight.tile_quads = uint32_t(weight.blocks * f.quads * TILE_ROWS + ceil_div(uint64_t(weight.blocks) * f.tail_bytes, 4) * TILE_ROWS / 4);
+  weight.blocks = uint32_t(ceil_div(matrix.k, 32));
+  uint64_t device_blocks = ceil_div(matrix.k, f.device_elems), quads = device_blocks * f.quads * TILE_ROWS;
+  weight.tail_word = uint32_t(quads * 4);
+  weight.tile_quads = uint32_t(quads + ceil_div(device_blocks * f.tail_bytes, 4) * TILE_ROWS / 4);
 
   uint64_t tile_bytes = uint64_t(weight.tile_quads) * 16, n_tiles = uint64_t(weight.expert_tiles) * weight.n_experts;
   uint64_t unit = weight.paired ? 2 : 1;  // a pair is never parted
   uint64_t limit = std::min(device.caps().max_binding_bytes, device.caps().max_allocation_bytes);
   limit = std::min<uint64_t>(limit, uint64_t(1) << 32);  // 32-bit word indices
-  uint64_t shard_tiles = limit / tile_bytes / unit * unit;
+  uint64_t codebook_bytes = f.codebook_words * 4;
+  uint64_t shard_tiles = (limit - codebook_bytes) / tile_bytes / unit * unit;
   if (shard_tiles == 0)
     fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", tile_bytes * unit, " bytes of 32 rows do not fit a binding of ", limit);
   TileSource source{matrix, up, weight};
@@ -94,7 +96,8 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
     WeightShard shard;
     shard.first_tile = uint32_t(first);
     shard.n_tiles = uint32_t(std::min(shard_tiles, n_tiles - first));
-    shard.tiles = device.create_buffer(shard.n_tiles * tile_bytes, MemoryUse::device, name);
+    shard.tiles = device.create_buffer(shard.n_tiles * tile_bytes + codebook_bytes, MemoryUse::device, name);
+    if (f.codebook) device.upload(shard.tiles, shard.n_tiles * tile_bytes, f.codebook, codebook_bytes);
     // Pieces begin and end anywhere; whole tiles are made in parallel and cut.
     device.upload(shard.tiles, 0, shard.n_tiles * tile_bytes, [&](uint64_t at, uint64_t count, void* out) {
       uint64_t from = at / tile_bytes, to = ceil_div(at + count, tile_bytes);

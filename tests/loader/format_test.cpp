@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -8,15 +9,11 @@
 
 using namespace vkmoe;
 
-namespace {
-const char* const names[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0"};
-}
-
 TEST_CASE("formats decode to the same bits as gguf-py") {
-  for (std::string name : names) {
+  for (const Format* format : all_formats()) {
+    std::string name = format->name;
     CAPTURE(name);
-    const Format* format = find_format(name);
-    REQUIRE(format);
+    CHECK(find_format(name) == format);
     CHECK(find_format(format->ggml_type) == format);
     CHECK(name == ggml_type_name(format->ggml_type));
     std::string blocks = read_file(data_path("quants/" + name + ".blocks"));
@@ -29,25 +26,63 @@ TEST_CASE("formats decode to the same bits as gguf-py") {
     decode_row(*format, row + row_bytes(*format, 256), 0, 256, &values[256]);
     CHECK(std::memcmp(values.data(), expected.data(), expected.size()) == 0);
 
+    if (format->block_elems > 64) continue;
     float middle[64];  // a part of a row
-    decode_row(*format, reinterpret_cast<const uint8_t*>(blocks.data()), 96, 64, middle);
-    CHECK(std::memcmp(middle, &values[96], sizeof middle) == 0);
+    decode_row(*format, row, 64, 64, middle);
+    CHECK(std::memcmp(middle, &values[64], sizeof middle) == 0);
   }
 }
 
-TEST_CASE("the device's layout keeps every byte of a block") {
-  for (std::string name : names) {
-    CAPTURE(name);
-    const Format& format = *find_format(name);
-    uint64_t file_bytes = row_bytes(format, format.device_elems);
-    CHECK(file_bytes == format.quads * 16 + format.tail_bytes);
-    std::vector<uint8_t> blocks(file_bytes), quads(format.quads * 16), tail(format.tail_bytes + 1, 0xee);
-    for (size_t i = 0; i < blocks.size(); i++) blocks[i] = uint8_t(i * 7 + 1);
-    format.split(blocks.data(), quads.data(), tail.data());
-    CHECK(tail[format.tail_bytes] == 0xee);
-    // All five keep the scale, where there is one, in the tail and the rest in order in the quads.
-    CHECK(std::memcmp(tail.data(), blocks.data(), format.tail_bytes) == 0);
-    CHECK(std::memcmp(quads.data(), blocks.data() + format.tail_bytes, quads.size()) == 0);
+TEST_CASE("all types of the table") {
+  std::vector<std::string> names;
+  for (const Format* format : all_formats()) names.push_back(format->name);
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"BF16", "F16", "F32", "IQ1_M", "IQ1_S", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_S",
+                                          "IQ3_XXS", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4", "Q2_K", "Q3_K", "Q4_0", "Q4_1",
+                                          "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0", "TQ1_0", "TQ2_0"});
+}
+
+// Where a block with this one bit set has its bits on the device, quads first.
+static std::vector<size_t> device_bits(const Format& format, size_t file_bytes, size_t bit) {
+  std::vector<uint8_t> blocks(file_bytes), quads(format.quads * 16, 0xff), tail(format.tail_bytes + 1, 0xff);
+  blocks[bit / 8] = uint8_t(1 << bit % 8);
+  format.split(blocks.data(), quads.data(), tail.data());
+  CHECK(tail.back() == 0xff);
+  quads.insert(quads.end(), tail.begin(), tail.end() - 1);
+  std::vector<size_t> found;
+  for (size_t i = 0; i < quads.size() * 8; ++i)
+    if (quads[i / 8] >> i % 8 & 1) found.push_back(i);
+  return found;
+}
+
+TEST_CASE("the device's layout keeps every bit of a block, each in a place of its own") {
+  for (const Format* format : all_formats()) {
+    CAPTURE(format->name);
+    uint64_t file_bytes = row_bytes(*format, format->device_elems);
+    REQUIRE(file_bytes == format->quads * 16 + format->tail_bytes);
+    std::vector<int> taken(file_bytes * 8);
+    for (size_t bit = 0; bit < file_bytes * 8; ++bit)
+      for (size_t place : device_bits(*format, file_bytes, bit)) ++taken[place];
+    CHECK(std::count(taken.begin(), taken.end(), 1) == int64_t(taken.size()));
+  }
+}
+
+TEST_CASE("MXFP4: every scale; NVFP4: every scale") {
+  const Format &mxfp4 = *find_format("MXFP4"), &nvfp4 = *find_format("NVFP4");
+  for (int e = 0; e < 256; ++e) {
+    CAPTURE(e);
+    uint8_t block[36] = {uint8_t(e), 0x72};  // 1 and 6
+    float values[64];
+    mxfp4.decode(block, values);
+    if (e < 255) CHECK(double(values[0]) == std::ldexp(1.0, e - 127));
+    if (e < 252) CHECK(double(values[16]) == std::ldexp(6.0, e - 127));
+
+    uint8_t scales[36] = {uint8_t(e), uint8_t(e), uint8_t(e), uint8_t(e), 0xf2};  // 1 and -6
+    nvfp4.decode(scales, values);
+    int exponent = e >> 3 & 15, mantissa = e & 7;
+    double scale = e == 0x7f ? 0 : exponent ? std::ldexp(8 + mantissa, exponent - 10) : std::ldexp(mantissa, -9);
+    CHECK(double(values[0]) == scale);
+    CHECK(double(values[8]) == -6 * scale);
   }
 }
 
@@ -72,7 +107,7 @@ TEST_CASE("F16: every value") {
 
 TEST_CASE("formats that are not known, ranges that are not whole blocks") {
   CHECK(find_format("Q9_9") == nullptr);
-  CHECK(find_format(4) == nullptr);
+  CHECK(find_format(4) == nullptr);  // Q4_2, retired
   CHECK(find_format(UINT32_MAX) == nullptr);
   CHECK(ggml_type_name(12) == std::string("Q4_K"));
   CHECK(ggml_type_name(39) == std::string("MXFP4"));

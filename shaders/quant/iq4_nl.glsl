@@ -1,0 +1,7 @@
+// IQ4_NL: nibbles in one quad, one fp16 scale in the tail. value = scale * level of the nibble.
+#include "quant/tables.glsl"
+struct Block { uvec4 q; float scale; };
+Block block_load(uint tile, uint tail, uint block, uint row) {
+  return Block(quads[tile + block * 32 + row], half_to_float(tail_half(tail, block, row)));
+}
+vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }

@@ -1,0 +1,10 @@
+// IQ4_XS: eight quads of nibbles for 256 values; in the tail an fp16 scale, the high 2 and the low 4 bits of eight scales.
+// value = scale * level of the nibble.
+#include "quant/tables.glsl"
+struct Block { uvec4 q; float scale; };
+Block block_load(uint tile, uint tail, uint block, uint row) {
+  uint at = tail + (block >> 3) * 2 * 32 + row, sub = block & 7;
+  uint first = words[at], low = words[at + 32] >> sub * 4 & 15, high = first >> (16 + sub * 2) & 3;
+  return Block(quads[tile + block * 32 + row], half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
+}
+vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }

@@ -1,0 +1,13 @@
+// NVFP4: nibbles in one quad, two unsigned E4M3 scales of 16 values each in the tail. value = scale / 2 * twice E2M1.
+#include "quant/tables.glsl"
+struct Block { uvec4 q; vec2 scales; };
+float half_scale(uint e4m3) {
+  uint exponent = e4m3 >> 3 & 15, mantissa = e4m3 & 7;
+  if (e4m3 == 0x7f) return 0.0;
+  return exponent == 0 ? float(mantissa) * 0.0009765625 : uintBitsToFloat((exponent + 119) << 23 | mantissa << 20);
+}
+Block block_load(uint tile, uint tail, uint block, uint row) {
+  uint both = tail_half(tail, block, row);
+  return Block(quads[tile + block * 32 + row], vec2(half_scale(both & 255), half_scale(both >> 8)));
+}
+vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_doubled(nibbles(b.q, i)); }

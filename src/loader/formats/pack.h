@@ -1,0 +1,43 @@
+// How the small integers of 32 values lie on the device, so that shaders/quant/unpack.glsl gets four neighbouring ones
+// with one shift and one mask. Values 4i .. 4i+3 are always the same bits of the four bytes of one word.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "base/numeric.h"
+
+namespace vkmoe {
+
+// 4 bits each -> 16 bytes: value v in the low, v + 16 in the high half of byte v.
+inline void pack_nibbles(const uint8_t* q, uint8_t* out) {
+  for (int i = 0; i < 16; i++) out[i] = uint8_t((q[i] & 15) | (q[i + 16] & 15) << 4);
+}
+
+// 2 bits each -> 8 bytes: values v, v + 8, v + 16, v + 24 in byte v, from the lowest bits on.
+inline void pack_pairs(const uint8_t* q, uint8_t* out) {
+  for (int i = 0; i < 8; i++)
+    out[i] = uint8_t((q[i] & 3) | (q[i + 8] & 3) << 2 | (q[i + 16] & 3) << 4 | (q[i + 24] & 3) << 6);
+}
+
+// 1 bit each -> 4 bytes: values v, v + 4, ... v + 28 in byte v, from the lowest bit on.
+inline void pack_bits(const uint8_t* q, uint8_t* out) {
+  for (int i = 0; i < 4; i++) {
+    out[i] = 0;
+    for (int j = 0; j < 8; j++) out[i] |= uint8_t((q[i + 4 * j] & 1) << j);
+  }
+}
+
+// Eight values of 12 bits -> 12 bytes: the low 8 bits of each, then the high 4.
+inline void pack_12_bits(const uint16_t* q, uint8_t* out) {
+  for (int i = 0; i < 8; i++) out[i] = uint8_t(q[i]);
+  for (int i = 0; i < 4; i++) out[8 + i] = uint8_t(q[2 * i] >> 8 | q[2 * i + 1] >> 8 << 4);
+}
+
+inline uint16_t read_u16(const uint8_t* p) {
+  uint16_t value;
+  std::memcpy(&value, p, 2);
+  return value;
+}
+inline float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
+
+}  // namespace vkmoe

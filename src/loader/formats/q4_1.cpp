@@ -1,0 +1,22 @@
+// Q4_1: 32 values d * q + m; a block is d and m (binary16), then 16 bytes as in Q4_0.
+#include "loader/format.h"
+#include "loader/formats/pack.h"
+
+namespace vkmoe {
+
+static void decode(const uint8_t* block, float* values) {
+  float d = read_half(block), m = read_half(block + 2);
+  for (int i = 0; i < 16; i++) {
+    values[i] = d * float(block[4 + i] & 15) + m;
+    values[i + 16] = d * float(block[4 + i] >> 4) + m;
+  }
+}
+
+static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
+  std::memcpy(quads, blocks + 4, 16);
+  std::memcpy(tail, blocks, 4);
+}
+
+extern constinit const Format format_q4_1 = {"Q4_1", 3, 32, 20, 32, 1, 4, decode, split};
+
+}  // namespace vkmoe
