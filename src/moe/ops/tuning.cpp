@@ -1,5 +1,3 @@
-#include <cstdio>
-#include <cstdlib>
 #include "moe/ops/ops.h"
 
 namespace vkmoe {
@@ -11,8 +9,7 @@ Tuning Tuning::of(const Caps& caps) {
     t.matmul[0] = {4, 1, 1};
     t.matmul[1] = {4, 1, 1};
     t.matmul[2] = {4, 1, 1};
-    t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8 && !std::getenv("NOSUB");
-    if (const char* e = std::getenv("TUNE")) sscanf(e, "%u,%u,%u,%u,%u,%u", &t.matmul[0].lane_rows, &t.matmul[0].pairs, &t.matmul[1].lane_rows, &t.matmul[1].pairs, &t.matmul[2].lane_rows, &t.matmul[2].pairs);
+    t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8;
     t.lanes = 8;
     t.sample_lanes = 128;
     t.most_walked_keys = 8192;
