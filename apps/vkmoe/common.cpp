@@ -66,10 +66,21 @@ std::string model_path(const std::string& given) {
   throw Failure("no model named with --model or VKMOE_MODEL, and found no models/*.gguf beside the program");
 }
 
+// The library does without a cache where its folder cannot be used; one that was asked for must work.
+static void check_cache_folder() {
+  const char* folder = std::getenv("VKMOE_CACHE_DIR");
+  if (!folder || !*folder) return;
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!error) fs::directory_iterator readable(folder, error);
+  if (error) throw Failure(std::string("VKMOE_CACHE_DIR: ") + folder + ": cannot be used: " + error.message());
+}
+
 LoadedModel load_model(const RunOptions& options) {
   LoadedModel loaded;
   const std::string path = model_path(options.model);
   if (!options.reference) {
+    check_cache_folder();
     vkmoe_device* device = nullptr;
     check(vkmoe_device_open(options.device.empty() ? nullptr : options.device.c_str(), &device));
     loaded.device.reset(device);
