@@ -128,7 +128,9 @@ uint64_t Device::submit(const std::vector<const Recording*>& recordings) {
   for (const Recording* recording : recordings) {
     const RecordingImpl& r = *recording->impl();
     if (!r.ended) fail(VKMOE_ERROR_INTERNAL, "submit: recording '", r.notes->name, "' has not ended");
-    if (r.gpu != impl_->gpu) fail(VKMOE_ERROR_INTERNAL, "submit: recording '", r.notes->name, "' is another device's");
+    if (r.gpu != impl_->gpu) {
+      fail(VKMOE_ERROR_INTERNAL, "submit: recording '", r.notes->name, "' is another device's");
+    }
   }
   Queue& queue = *impl_->gpu->queue;
   if (impl_->one_at_a_time) impl_->transfers.flush();

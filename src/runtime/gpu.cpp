@@ -49,8 +49,9 @@ struct Enabled {
       chain(integer_dot);
       extension(physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, VK_API_VERSION_1_3);
     }
-    for (const char* name : {"VK_KHR_portability_subset", VK_EXT_MEMORY_BUDGET_EXTENSION_NAME,
-                             VK_AMD_BUFFER_MARKER_EXTENSION_NAME, VK_NV_DEVICE_DIAGNOSTIC_CHECKPOINTS_EXTENSION_NAME}) {
+    for (const char* name :
+         {"VK_KHR_portability_subset", VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, VK_AMD_BUFFER_MARKER_EXTENSION_NAME,
+          VK_NV_DEVICE_DIAGNOSTIC_CHECKPOINTS_EXTENSION_NAME}) {
       if (physical.has(name)) extensions.push_back(name);
     }
   }

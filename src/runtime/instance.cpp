@@ -36,7 +36,8 @@ bool validation_wanted() {
 }
 
 bool has_layer(const char* name) {
-  auto layers = enumerate<VkLayerProperties>("vkEnumerateInstanceLayerProperties", vkEnumerateInstanceLayerProperties);
+  auto layers =
+      enumerate<VkLayerProperties>("vkEnumerateInstanceLayerProperties", vkEnumerateInstanceLayerProperties);
   for (const auto& layer : layers) {
     if (!std::strcmp(layer.layerName, name)) return true;
   }
@@ -69,7 +70,8 @@ std::shared_ptr<Instance> Instance::get() {
 
 void Instance::create() {
   if (volkInitialize() != VK_SUCCESS) {
-    fail(VKMOE_ERROR_NO_DEVICE, "no Vulkan loader (libvulkan) was found; install the Vulkan driver of this machine's GPU");
+    fail(VKMOE_ERROR_NO_DEVICE,
+         "no Vulkan loader (libvulkan) was found; install the Vulkan driver of this machine's GPU");
   }
   if (volkGetInstanceVersion() < kLeastApi) {
     fail(VKMOE_ERROR_NO_DEVICE, "the Vulkan loader offers Vulkan ", version_text(volkGetInstanceVersion()),
@@ -113,7 +115,8 @@ void Instance::create() {
   check(result, "vkCreateInstance");
   volkLoadInstance(handle_);
   if (validation_wanted()) {
-    check(vkCreateDebugUtilsMessengerEXT(handle_, &messenger, nullptr, &messenger_), "vkCreateDebugUtilsMessengerEXT");
+    check(vkCreateDebugUtilsMessengerEXT(handle_, &messenger, nullptr, &messenger_),
+          "vkCreateDebugUtilsMessengerEXT");
   }
 }
 

@@ -10,8 +10,8 @@ namespace vkmoe {
 
 class Instance {
  public:
-  // The instance that lives, or a new one. Fails with VKMOE_ERROR_NO_DEVICE where there is no loader, no driver, or only
-  // Vulkan 1.0.
+  // The instance that lives, or a new one. Fails with VKMOE_ERROR_NO_DEVICE where there is no loader, no driver, or
+  // only Vulkan 1.0.
   static std::shared_ptr<Instance> get();
   ~Instance();
   Instance(const Instance&) = delete;

@@ -56,16 +56,16 @@ KernelStore::~KernelStore() {
 
 const Kernel& KernelStore::get(const std::string& name, const SpecConstants& constants) {
   const auto& kernels = embedded_kernels();
-  auto found = std::lower_bound(kernels.begin(), kernels.end(), name,
-                                [](const KernelBinary& kernel, const std::string& wanted) { return kernel.name < wanted; });
+  auto before = [](const KernelBinary& kernel, const std::string& wanted) { return kernel.name < wanted; };
+  auto found = std::lower_bound(kernels.begin(), kernels.end(), name, before);
   if (found == kernels.end() || found->name != name) fail(VKMOE_ERROR_INTERNAL, "there is no kernel '", name, "'");
   return get(*found, constants);
 }
 
 const Kernel& KernelStore::get(const KernelBinary& binary, const SpecConstants& constants) {
   if (constants.size() > binary.spec_count) {
-    fail(VKMOE_ERROR_INTERNAL, "kernel ", binary.name, ": ", constants.size(), " specialization constants given, it has ",
-         binary.spec_count);
+    fail(VKMOE_ERROR_INTERNAL, "kernel ", binary.name, ": ", constants.size(),
+         " specialization constants given, it has ", binary.spec_count);
   }
   SpecConstants all = constants;
   for (uint32_t i = uint32_t(all.size()); i < binary.spec_count; i++) all.push_back(binary.spec_defaults[i]);
@@ -100,7 +100,8 @@ void KernelStore::check_limits(const Kernel& kernel) const {
   const Caps& caps = gpu_.caps();
   auto within = [&](uint64_t wanted, uint64_t most, const char* what) {
     if (wanted <= most) return;
-    fail(VKMOE_ERROR_UNSUPPORTED, "kernel ", kernel.label, " needs ", wanted, " ", what, ", the device allows ", most);
+    fail(VKMOE_ERROR_UNSUPPORTED, "kernel ", kernel.label, " needs ", wanted, " ", what, ", the device allows ",
+         most);
   };
   VkPhysicalDeviceProperties properties;
   vkGetPhysicalDeviceProperties(gpu_.physical.handle, &properties);

@@ -93,7 +93,8 @@ uint64_t Memory::available(uint32_t heap) const {
   uint64_t size = gpu_.physical.memory.memoryHeaps[heap].size;
   uint64_t left = size - std::min(size, heap_used_[heap]);
   if (gpu_.memory_budget) {
-    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
     VkPhysicalDeviceMemoryProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2, &budget};
     vkGetPhysicalDeviceMemoryProperties2(gpu_.physical.handle, &properties);
     left = std::min(left, budget.heapBudget[heap] - std::min(budget.heapBudget[heap], budget.heapUsage[heap]));
@@ -155,8 +156,9 @@ MemoryPart Memory::allocate(const VkMemoryRequirements& needs, MemoryUse use, co
     if (block && take(*block, needs, &part)) return part;
     most_available = std::max(most_available, available(heap));
   }
-  fail(VKMOE_ERROR_OUT_OF_MEMORY, "buffer '", name, "': ", needs.size, " bytes wanted, ", most_available, " bytes of ",
-       use == MemoryUse::device ? "device memory" : "host-visible memory", " there");
+  const char* kind = use == MemoryUse::device ? "device" : "host-visible";
+  fail(VKMOE_ERROR_OUT_OF_MEMORY, "buffer '", name, "': ", needs.size, " bytes wanted, ", most_available,
+       " bytes of ", kind, " memory there");
 }
 
 void Memory::release(const MemoryPart& part) {

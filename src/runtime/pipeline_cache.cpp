@@ -49,7 +49,8 @@ std::string make_key(const Gpu& gpu) {
     uuid += text;
   }
   char ids[64];
-  std::snprintf(ids, sizeof ids, "%08x-%08x-%08x-", properties.vendorID, properties.deviceID, properties.driverVersion);
+  std::snprintf(ids, sizeof ids, "%08x-%08x-%08x-", properties.vendorID, properties.deviceID,
+                properties.driverVersion);
   return cat(ids, uuid, "-" VKMOE_VERSION);
 }
 
@@ -84,7 +85,8 @@ PipelineCache::PipelineCache(Gpu& gpu) : gpu_(gpu), key_(make_key(gpu)) {
   info.pInitialData = blob.data();
   check(vkCreatePipelineCache(gpu.device, &info, nullptr, &handle_), "vkCreatePipelineCache");
   // What the driver makes of the blob may be larger than the blob (SwiftShader adds a header each time).
-  if (!blob.empty()) check(vkGetPipelineCacheData(gpu.device, handle_, &saved_bytes_, nullptr), "vkGetPipelineCacheData");
+  if (blob.empty()) return;
+  check(vkGetPipelineCacheData(gpu.device, handle_, &saved_bytes_, nullptr), "vkGetPipelineCacheData");
 }
 
 PipelineCache::~PipelineCache() { vkDestroyPipelineCache(gpu_.device, handle_, nullptr); }

@@ -70,8 +70,8 @@ void RecordingImpl::check_open(const std::string& what) const {
   if (ended) fail(VKMOE_ERROR_INTERNAL, what, ": recording '", notes->name, "' has ended");
 }
 
-// Where bytes are touched that await a barrier, one for all goes in. Its second half always covers all stages, so that
-// the first half need only name those used since the last one.
+// Where bytes are touched that await a barrier, one for all goes in. Its second half always covers all stages, so
+// that the first half need only name those used since the last one.
 void RecordingImpl::order(const std::vector<Access>& accesses, VkPipelineStageFlags stages) {
   if (hazards.conflicts(accesses)) {
     VkAccessFlags writes = 0;
@@ -119,7 +119,8 @@ VkDescriptorSet RecordingImpl::descriptor_set(const Kernel& kernel, const std::v
   }
   auto found = sets.find(key);
   if (found != sets.end()) return found->second;
-  VkDescriptorSet set = allocate_set(static_cast<VkDescriptorSetLayout>(kernel.set_layout), uint32_t(bindings.size()));
+  auto layout = static_cast<VkDescriptorSetLayout>(kernel.set_layout);
+  VkDescriptorSet set = allocate_set(layout, uint32_t(bindings.size()));
   std::vector<VkDescriptorBufferInfo> infos(bindings.size());
   std::vector<VkWriteDescriptorSet> writes(bindings.size(), {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET});
   for (uint32_t i = 0; i < bindings.size(); i++) {
@@ -167,7 +168,9 @@ void RecordingImpl::prepare(const Kernel& kernel, const std::vector<BufferView>&
   VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT;
   if (groups) {
     check_words(*groups, kernel.label + ", group counts");
-    if (groups->size < 12) fail(VKMOE_ERROR_INTERNAL, kernel.label, ": group counts need 12 bytes, not ", groups->size);
+    if (groups->size < 12) {
+      fail(VKMOE_ERROR_INTERNAL, kernel.label, ": group counts need 12 bytes, not ", groups->size);
+    }
     accesses.push_back({groups->buffer.impl_.get(), groups->offset, 12, true, false});
     stages |= VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT;
     buffers.insert(groups->buffer.impl_);
@@ -216,10 +219,11 @@ void Recording::copy(const BufferView& from, const BufferView& to) {
   check_words(from, "copy, source");
   check_words(to, "copy, destination");
   if (from.size != to.size) {
-    fail(VKMOE_ERROR_INTERNAL, "copy: ", from.size, " bytes from '", from.buffer.name(), "' to ", to.size, " bytes of '",
-         to.buffer.name(), "'");
+    fail(VKMOE_ERROR_INTERNAL, "copy: ", from.size, " bytes from '", from.buffer.name(), "' to ", to.size,
+         " bytes of '", to.buffer.name(), "'");
   }
-  if (from.buffer.impl_ == to.buffer.impl_ && from.offset < to.offset + to.size && to.offset < from.offset + from.size) {
+  bool overlap = from.offset < to.offset + to.size && to.offset < from.offset + from.size;
+  if (overlap && from.buffer.impl_ == to.buffer.impl_) {
     fail(VKMOE_ERROR_INTERNAL, "copy: source and destination overlap in '", to.buffer.name(), "'");
   }
   impl_->order({access(from, true, false), access(to, false, true)}, VK_PIPELINE_STAGE_TRANSFER_BIT);

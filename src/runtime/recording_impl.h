@@ -10,8 +10,8 @@
 
 namespace vkmoe {
 
-// Everything of this queue's earlier and later commands. One dependency serves all: commands read and write buffers in
-// compute shaders, in copies and as dispatch arguments, nothing else.
+// Everything of this queue's earlier and later commands. One dependency serves all: commands read and write buffers
+// in compute shaders, in copies and as dispatch arguments, nothing else.
 constexpr VkPipelineStageFlags kWorkStages =
     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT | VK_PIPELINE_STAGE_DRAW_INDIRECT_BIT;
 constexpr VkAccessFlags kWorkWrites = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;

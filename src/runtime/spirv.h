@@ -1,5 +1,5 @@
-// What must be known of a SPIR-V module before a pipeline is made of it, beyond the build-time reflection: it hangs on
-// the values of the specialization constants.
+// What must be known of a SPIR-V module before a pipeline is made of it, beyond the build-time reflection: it hangs
+// on the values of the specialization constants.
 #pragma once
 #include "runtime/kernel.h"
 

@@ -48,6 +48,7 @@ VkCommandBuffer Transfers::begin(VkCommandBuffer& commands) {
 }
 
 Transfers::Slot& Transfers::open_slot() {
+  if (slots_[current_].ended) flush();  // a submission failed
   Slot& slot = slots_[current_];
   if (slot.open) return slot;
   if (!slot.staging) slot.staging = make_buffer(gpu_, kStagingBytes, MemoryUse::upload, "staging");
@@ -63,8 +64,8 @@ Transfers::Slot& Transfers::open_slot() {
 void Transfers::upload(const Buffer& to, uint64_t offset, uint64_t size, const Device::Fill& fill) {
   if (!to) fail(VKMOE_ERROR_INTERNAL, "upload: no buffer");
   if (offset > to.size() || size > to.size() - offset) {
-    fail(VKMOE_ERROR_INTERNAL, "upload: range [", offset, ", +", size, ") lies outside of buffer '", to.name(), "' of ",
-         to.size(), " bytes");
+    fail(VKMOE_ERROR_INTERNAL, "upload: range [", offset, ", +", size, ") lies outside of buffer '", to.name(),
+         "' of ", to.size(), " bytes");
   }
   // The device may still be at work on what a direct write would change.
   if (to.mapped() && size) wait_idle();
@@ -97,17 +98,17 @@ void Transfers::upload(const Buffer& to, uint64_t offset, uint64_t size, const D
 std::optional<Queue::Item> Transfers::take_pending() {
   Slot& slot = slots_[current_];
   if (!slot.open) return std::nullopt;
-  check(vkEndCommandBuffer(slot.commands), "vkEndCommandBuffer");
-  slot.open = false;
-  awaiting_ticket_ = true;
+  if (!slot.ended) check(vkEndCommandBuffer(slot.commands), "vkEndCommandBuffer");
+  slot.ended = true;
   static const Work upload_notes = notes("upload");
   return Queue::Item{slot.commands, upload_notes};
 }
 
 void Transfers::submitted(uint64_t ticket) {
-  if (!awaiting_ticket_) return;
-  awaiting_ticket_ = false;
-  slots_[current_].ticket = ticket;
+  Slot& slot = slots_[current_];
+  if (!slot.ended) return;
+  slot.open = slot.ended = false;
+  slot.ticket = ticket;
   current_ ^= 1;
 }
 

@@ -1,5 +1,5 @@
-// Copies between the host and buffers that it cannot reach: two staging buffers, so that one is filled while the device
-// copies from the other; and one buffer to read back.
+// Copies between the host and buffers that it cannot reach: two staging buffers, so that one is filled while the
+// device copies from the other; and one buffer to read back.
 #pragma once
 #include "runtime/gpu.h"
 #include "runtime/hazards.h"
@@ -14,7 +14,8 @@ class Transfers {
   void upload(const Buffer& to, uint64_t offset, uint64_t size, const Device::Fill& fill);
   void read_back(const Buffer& from, uint64_t offset, void* out, uint64_t size);
 
-  // Copies that were recorded and not submitted yet: they go before the next submission. After it, tell its ticket.
+  // Copies that were recorded and not submitted yet: they go before the next submission. Tell its ticket when it
+  // succeeded; else they are still pending.
   std::optional<Queue::Item> take_pending();
   void submitted(uint64_t ticket);
 
@@ -25,7 +26,7 @@ class Transfers {
   struct Slot {
     Buffer staging;
     VkCommandBuffer commands = VK_NULL_HANDLE;
-    bool open = false;
+    bool open = false, ended = false;  // has copies to submit; and takes no more
     uint64_t used = 0, ticket = 0;
     HazardTracker hazards;
     std::vector<Buffer> targets;
@@ -37,7 +38,6 @@ class Transfers {
   VkCommandPool pool_ = VK_NULL_HANDLE;
   Slot slots_[2];
   int current_ = 0;
-  bool awaiting_ticket_ = false;
   Buffer readback_;
   VkCommandBuffer readback_commands_ = VK_NULL_HANDLE;
 };

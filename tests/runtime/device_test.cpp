@@ -65,7 +65,7 @@ TEST_CASE("child: no driver" * doctest::skip()) {
 TEST_CASE("without a driver there is a clear error") {
   std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
   for (const char* list : {"/nonexistent/icd.json", "/dev/null"}) {
-    test::Environment files("VK_ICD_FILENAMES", list), newer("VK_DRIVER_FILES", list), added("VK_ADD_DRIVER_FILES", "");
+    test::Environment files("VK_ICD_FILENAMES", list), newer("VK_DRIVER_FILES", list);
     std::string command = "'" + self + "' --no-skip --test-case='child: no driver' > /dev/null 2>&1";
     CHECK(std::system(command.c_str()) == 0);
   }
@@ -124,12 +124,14 @@ TEST_CASE("messages about a lost device name the work") {
     notes->kernels = std::move(kernels);
     return Work(notes);
   };
-  std::vector<Work> in_flight = {work(1, "prefill", {"embed", "matmul(8)"}), work(2, "decode", {"gate", "sort", "sample"})};
+  std::vector<Work> in_flight = {work(1, "prefill", {"embed", "matmul(8)"}),
+                                 work(2, "decode", {"gate", "sort", "sample"})};
   CHECK(lost_message("vkWaitForFences", in_flight, ProgressMark{2, 1}) ==
-        "vkWaitForFences: the device was lost; the last kernel known to have started is sort, dispatch 2 of 3 of 'decode'");
+        "vkWaitForFences: the device was lost; the last kernel known to have started is sort, dispatch 2 of 3 of "
+        "'decode'");
   CHECK(lost_message("vkWaitForFences", in_flight, std::nullopt) ==
-        "vkWaitForFences: the device was lost in 'prefill' or one of 1 submitted after it; its 2 dispatches go from embed "
-        "to matmul(8)");
+        "vkWaitForFences: the device was lost in 'prefill' or one of 1 submitted after it; its 2 dispatches go from "
+        "embed to matmul(8)");
   CHECK(lost_message("vkQueueSubmit", {in_flight[1]}, ProgressMark{1, 0}) ==
         "vkQueueSubmit: the device was lost in 'decode'; its 3 dispatches go from gate to sample");
   CHECK(lost_message("vkQueueSubmit", {}, ProgressMark{9, 9}) ==

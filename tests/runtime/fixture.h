@@ -77,7 +77,9 @@ std::pair<vkmoe_status, std::string> error_of(const F& f) {
   return {VKMOE_OK, ""};
 }
 
-inline bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 }  // namespace test
 }  // namespace vkmoe

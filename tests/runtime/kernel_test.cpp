@@ -40,6 +40,18 @@ TEST_CASE("embedded kernels are sorted by name") {
   for (size_t i = 1; i < kernels.size(); i++) CHECK(std::string(kernels[i - 1].name) < kernels[i].name);
 }
 
+TEST_CASE("every embedded kernel becomes a pipeline, or says what the device lacks") {
+  test::Session device;
+  size_t made = 0;
+  for (const KernelBinary& kernel : embedded_kernels()) {
+    auto [status, message] = error_of([&] { device->kernel(kernel.name); });
+    made += status == VKMOE_OK;
+    CHECK_MESSAGE((status == VKMOE_OK || status == VKMOE_ERROR_UNSUPPORTED), message);
+    if (status != VKMOE_OK) MESSAGE(message);
+  }
+  CHECK(device->counters().pipelines_created == made);
+}
+
 TEST_CASE("specialization constants reach the kernel") {
   test::Session device;
   Buffer out = device.words({0, 0, 0, 0}, "out");

@@ -168,8 +168,8 @@ TEST_CASE("an upload's buffer may go before the copy is done, and its data may f
     device->upload(gone, 0, bytes.data(), bytes.size());
   }
   Buffer buffer = device.words({1, 2, 3, 4}, "buffer");
-  CHECK_THROWS_AS(device->upload(buffer, 0, 16, [](uint64_t, uint64_t, void*) { throw std::runtime_error("no file"); }),
-                  std::runtime_error);
+  auto no_file = [](uint64_t, uint64_t, void*) { throw std::runtime_error("no file"); };
+  CHECK_THROWS_AS(device->upload(buffer, 0, 16, no_file), std::runtime_error);
   CHECK(device.read(buffer, 4) == std::vector<uint32_t>{1, 2, 3, 4});
   uint32_t word = 0;
   CHECK(error_of([&] { device->upload(buffer, 13, &word, 4); }).first == VKMOE_ERROR_INTERNAL);

@@ -91,7 +91,8 @@ TEST_CASE("the cache is written once, and replaced when it is damaged") {
   CHECK(fs::last_write_time(file) == time);  // it has not grown
   std::string flipped = good;
   flipped[30] = char(flipped[30] ^ 1);
-  for (const std::string& bad : {flipped, good.substr(0, good.size() / 2), std::string("another program's"), std::string()}) {
+  std::string half = good.substr(0, good.size() / 2);
+  for (const std::string& bad : {flipped, half, std::string("another program's"), std::string()}) {
     write_file(file, bad);
     CHECK(run_once() == "");
     CHECK(read_file(file).substr(0, 8) == "vkmoePC1");

@@ -20,6 +20,10 @@ void axpy(Recording& recording, Device& device, const BufferView& x, const Buffe
   recording.dispatch(kernel, {x, y}, push, (push.count + 63) / 64);
 }
 
+Buffer filled(test::Session& device, uint32_t value, const char* name) {
+  return device.words(std::vector<uint32_t>(kCount, value), name);
+}
+
 }  // namespace
 
 TEST_CASE("dispatches that depend on each other get a barrier, others none") {
@@ -72,7 +76,8 @@ TEST_CASE("only overlapping bytes are a hazard") {
   CHECK(xs[words - 1] == 4);
   CHECK(xs[words] == 6);
   CHECK(xs[2 * words] == 5);
-  CHECK(std::vector<uint32_t>(xs.begin() + 3 * words, xs.begin() + 3 * words + 5) == std::vector<uint32_t>{5, 8, 5, 5, 1});
+  auto copied = xs.begin() + 3 * words;
+  CHECK(std::vector<uint32_t>(copied, copied + 5) == std::vector<uint32_t>{5, 8, 5, 5, 1});
   CHECK(ys[0] == 3);
   CHECK(ys[words] == 5);
   CHECK(ys[2 * words] == 5);
@@ -81,7 +86,7 @@ TEST_CASE("only overlapping bytes are a hazard") {
 
 TEST_CASE("group counts may come from a buffer, and wait for what writes it") {
   test::Session device;
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   Buffer words = device.words({3, 0, 0, 0, 0, 0, 0, 0}, "words"), groups = device.words({0, 0, 0, 0}, "groups");
   Buffer unused = device.words({0, 0, 0, 0}, "unused");
   Recording recording(*device.device, "indirect");
@@ -103,7 +108,7 @@ TEST_CASE("group counts may come from a buffer, and wait for what writes it") {
 
 TEST_CASE("a recording may stand several times in a submission") {
   test::Session device;
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   Recording twice(*device.device, "y = 2y + 1"), thrice(*device.device, "y = 3y + 1");
   axpy(twice, *device.device, x, y, 2);
   axpy(thrice, *device.device, x, y, 3);
@@ -142,7 +147,7 @@ TEST_CASE("buffers live as long as a recording that uses them") {
 
 TEST_CASE("a recording of thousands of dispatches") {
   test::Session device;
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   std::vector<Buffer> others;
   Recording recording(*device.device, "long");
   for (int i = 0; i < 3000; i++) {
@@ -158,7 +163,7 @@ TEST_CASE("a recording of thousands of dispatches") {
 
 TEST_CASE("a profile counts every kernel, and times it where the device can") {
   test::Session device;
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   Recording recording(*device.device, "profile", true);
   CHECK(recording.times().empty());
   for (int i = 0; i < 1500; i++) axpy(recording, *device.device, x, y, 1);  // more than one pool of timestamps
@@ -183,7 +188,7 @@ TEST_CASE("a profile counts every kernel, and times it where the device can") {
 TEST_CASE("VKMOE_SYNC runs recordings one at a time") {
   test::Environment sync("VKMOE_SYNC", "1");
   test::Session device;
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   Recording recording(*device.device, "one");
   axpy(recording, *device.device, x, y, 1);
   recording.end();
@@ -198,7 +203,7 @@ TEST_CASE("VKMOE_SYNC runs recordings one at a time") {
 TEST_CASE("a dispatch is checked against the kernel's reflection") {
   test::Session device;
   const Kernel& kernel = device->kernel(test::binary("test_axpy"), {64});
-  Buffer x = device.words(std::vector<uint32_t>(kCount, 1), "x"), y = device.words(std::vector<uint32_t>(kCount, 0), "y");
+  Buffer x = filled(device, 1, "x"), y = filled(device, 0, "y");
   Recording recording(*device.device, "checks");
   Axpy push = {kCount, 1};
   auto check_fails = [&](vkmoe_status expected, const std::string& part, const std::vector<BufferView>& bindings,
