@@ -103,6 +103,17 @@ TEST_CASE("a reader that closes standard output ends the program quietly") {
   CHECK(result.out.size() == 1);
 }
 
+TEST_CASE("an interrupt stops the answer cleanly") {
+  Scratch scratch;
+  const std::string script =
+      "\"$0\" run --raw -n 480 'And it came to pass' >\"$1\" & while [ ! -s \"$1\" ]; do sleep 0.02; done; "
+      "kill -INT $!; wait $! || exit $?";
+  const Result result = run_command({"sh", "-c", script, program_path, scratch / "out"});
+  CHECK(result.exit_code == 130);
+  CHECK(result.err == "");
+  CHECK(read_file(scratch / "out").back() == '\n');
+}
+
 TEST_CASE("logits of the goldens") {
   for (const std::string family : {"mixtral", "qwen3_moe"}) {
     for (const bool on_reference : {false, true}) {
