@@ -36,7 +36,13 @@ struct NormParams {
   float epsilon;
 };
 
-// Queries and keys: optional RMSNorm per head, rotary embedding, then keys and values go to the cache.
+// RMSNorm of queries and keys.
+#define QK_NORM_NONE 0
+#define QK_NORM_HEAD 1        // per head, before the rotation
+#define QK_NORM_FULL 2        // over all heads together, before the rotation (OLMoE, MiniMax-M2)
+#define QK_NORM_AFTER_ROPE 3  // per head, after the rotation (Hunyuan)
+
+// Queries and keys: optional biases and RMSNorm, rotary embedding, then keys and values go to the cache.
 struct RopeParams {
   uint n_tokens;
   uint n_heads;      // query heads
@@ -46,7 +52,8 @@ struct RopeParams {
   uint interleaved;  // 1: pairs (2i, 2i+1); 0: pairs (i, i + rotary_dim/2)
   uint qkv_stride;   // floats between rows: queries, keys, values one after the other
   uint capacity;     // tokens of the cache
-  uint norm;         // 1: RMSNorm of queries and keys per head
+  uint norm;         // QK_NORM_*
+  uint bias;         // 1: biases are added first
   float epsilon;
 };
 

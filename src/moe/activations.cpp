@@ -34,6 +34,12 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("expert hidden", rows(assignments, std::max(h.expert_ff, 1u)));
   add("expert output", rows(assignments, h.hidden));
   add("dense hidden", dense ? rows(chunk, h.dense_ff) : 16);
+  uint64_t shared_rows = h.shared_ff ? chunk : 1;
+  add("shared hidden", rows(shared_rows, std::max(h.shared_ff, 1u)));
+  add("shared output", rows(shared_rows, h.hidden));
+  add("shared logit", rows(shared_rows, 1));
+  add("shared ids", shared_rows * 4);
+  add("shared weights", shared_rows * 4);
   add("logits", h.vocab * 4ull);
   add("adjusted logits", h.vocab * 4ull);
   add("logits of many rows", std::max<uint64_t>(all_logits_bytes / (h.vocab * 4ull), 1) * h.vocab * 4ull);
@@ -115,6 +121,11 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   expert_hidden = rows(h.expert_ff);
   expert_out = rows(h.hidden);
   dense_hidden = rows(h.dense_ff);
+  shared_hidden = rows(h.shared_ff);
+  shared_out = rows(h.hidden);
+  shared_logit = rows(1);
+  shared_ids = next();
+  shared_weights = next();
   logits = next();
   adjusted = next();
   all_logits = next();

@@ -29,6 +29,10 @@ struct Activations {
   Rows expert_hidden;  // (chunk * top_k, expert_ff)
   Rows expert_out;     // (chunk * top_k, hidden)
   Rows dense_hidden;   // (chunk, dense_ff); only with dense layers
+  Rows shared_hidden;  // (chunk, shared_ff)
+  Rows shared_out;     // (chunk, hidden)
+  Rows shared_logit;   // (chunk, 1), then its sigmoid
+  Buffer shared_ids, shared_weights;  // (chunk): always 0; sigmoid of the logit
   Buffer logits;       // (vocab): of the last row
   Buffer adjusted;     // (vocab): after the repetition penalty
   Buffer all_logits;   // (logits_rows, vocab)

@@ -3,18 +3,25 @@
 namespace vkmoe {
 namespace {
 
-DeviceLayer place_layer(Device& device, const LayerSpec& spec, const Hyper& h, uint32_t index, const Placed& placed) {
+// Values of vectors one after the other; a single 0 where there are none.
+std::vector<float> joined(const std::vector<const Tensor*>& vectors) {
+  std::vector<float> all;
+  for (const Tensor* tensor : vectors) {
+    if (!tensor) continue;
+    std::vector<float> values = vector_values(*tensor);
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all.empty() ? std::vector<float>{0} : all;
+}
+
+DeviceLayer place_layer(Device& device, const LayerSpec& spec, uint32_t index, const Placed& placed) {
   auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
   DeviceLayer layer;
   layer.attention_norm = place_vector(device, vector_values(*spec.attention_norm), name("attention norm"));
   layer.ffn_norm = place_vector(device, vector_values(*spec.ffn_norm), name("ffn norm"));
-  std::vector<float> norms(2 * h.head_dim, 1.0f);
-  if (h.qk_norm) {
-    std::vector<float> q = vector_values(*spec.q_norm), k = vector_values(*spec.k_norm);
-    std::copy(q.begin(), q.end(), norms.begin());
-    std::copy(k.begin(), k.end(), norms.begin() + h.head_dim);
-  }
-  layer.qk_norms = place_vector(device, norms, name("query and key norms"));
+  layer.qk_norms = place_vector(device, joined({spec.q_norm, spec.k_norm}), name("query and key norms"));
+  layer.qkv_bias = place_vector(device, joined({spec.q_bias, spec.k_bias, spec.v_bias}), name("qkv bias"));
+  layer.router_bias = place_vector(device, joined({spec.router_bias}), name("router bias"));
   Matrix qkv = stack({&spec.q, &spec.k, &spec.v});
   if (qkv.one_format()) {
     layer.qkv.push_back(place_weight(device, qkv, nullptr, name("qkv"), placed));
@@ -27,6 +34,11 @@ DeviceLayer place_layer(Device& device, const LayerSpec& spec, const Hyper& h, u
   if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed);
   layer.gate_up = place_weight(device, spec.gate, &spec.up, name("expert gate and up"), placed);
   layer.down = place_weight(device, spec.down, nullptr, name("expert down"), placed);
+  if (spec.shared_gate) {
+    layer.shared_gate_up = place_weight(device, spec.shared_gate, &spec.shared_up, name("shared gate and up"), placed);
+    layer.shared_down = place_weight(device, spec.shared_down, nullptr, name("shared down"), placed);
+  }
+  if (spec.shared_router) layer.shared_router = place_weight(device, spec.shared_router, nullptr, name("shared router"), placed);
   return layer;
 }
 
@@ -38,6 +50,7 @@ uint64_t Model::weight_bytes() const {
     bytes += l.attention_norm.size() + l.ffn_norm.size() + l.qk_norms.size() + l.o.bytes() + l.gate_up.bytes() + l.down.bytes();
     for (const Weight& w : l.qkv) bytes += w.bytes();
     if (l.has_experts) bytes += l.router.bytes();
+    bytes += l.shared_gate_up.bytes() + l.shared_down.bytes() + l.shared_router.bytes();
   }
   return bytes;
 }
@@ -55,7 +68,7 @@ std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSp
   if (!spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
   model->final_norm = place_vector(*device, vector_values(*spec.final_norm), "final norm");
   for (uint32_t i = 0; i < spec.hyper.n_layers; ++i)
-    model->layers.push_back(place_layer(*device, spec.layers[i], spec.hyper, i, placed));
+    model->layers.push_back(place_layer(*device, spec.layers[i], i, placed));
   progress(total, total);
   return model;
 }

@@ -11,13 +11,15 @@ namespace vkmoe {
 
 struct DeviceLayer {
   Buffer attention_norm, ffn_norm;  // (hidden) f32
-  Buffer qk_norms;                  // (2, head_dim) f32: queries, keys; unused values without qk_norm
+  Buffer qk_norms;                  // queries, keys: a head or all heads each; unused without qk_norm
   std::vector<Weight> qkv;          // one below the other: one Weight where the formats agree, else three
   Weight o;
   bool has_experts = false;
   Weight router;                    // (n_experts, hidden)
   Weight gate_up;                   // paired; one expert in a dense layer
   Weight down;
+  Buffer router_bias, qkv_bias;  // read where the model has them
+  Weight shared_gate_up, shared_down, shared_router;  // no shards where there is no such weight
 };
 
 struct Model {

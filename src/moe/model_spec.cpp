@@ -9,7 +9,20 @@
 namespace vkmoe {
 namespace {
 
-const Architecture* const architectures[] = {&granitemoe_architecture, &mixtral_architecture, &qwen3_moe_architecture};
+const Architecture* const architectures[] = {
+    &dots1_architecture,     &ernie4_5_moe_architecture, &glm4_moe_architecture, &granitemoe_architecture,
+    &hunyuan_v1_moe_architecture, &minimax_m2_architecture,   &mixtral_architecture,  &olmoe_architecture,
+    &qwen2_moe_architecture, &qwen3_moe_architecture};
+
+std::vector<std::string> split_at_bars(const std::string& all) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= all.size();) {
+    size_t bar = std::min(all.find('|', at), all.size());
+    parts.push_back(all.substr(at, bar - at));
+    at = bar + 1;
+  }
+  return parts;
+}
 
 const Architecture& recognise(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
@@ -19,9 +32,10 @@ const Architecture& recognise(const ModelFile& file) {
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": key ", key, " is missing or no string: this is no language model");
   std::string found = at->get<std::string>(), known;
   for (const Architecture* a : architectures) {
-    std::string name = gguf ? a->gguf : a->hugging_face;
-    if (name == found) return *a;
-    known += (known.empty() ? "" : ", ") + name;
+    for (const std::string& name : split_at_bars(gguf ? a->gguf : a->hugging_face)) {
+      if (name == found) return *a;
+      known += (known.empty() ? "" : ", ") + name;
+    }
   }
   fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": ", key, " = \"", found.substr(0, 60),
        "\" is not supported: expected one of ", known);
@@ -40,15 +54,21 @@ class Finder {
       names_[w.role] = file.kind == ModelFile::Kind::gguf ? w.gguf : w.hugging_face;
   }
 
-  bool has(const std::string& role) const {
-    if (!names_.count(role)) return false;
-    for (const std::string& name : alternatives(role, 0))
+  bool knows(const std::string& role) const { return names_.count(role) != 0; }  // the architecture has such a weight
+
+  // The file has it, in this layer.
+  bool has(const std::string& role, uint32_t layer = 0) const {
+    if (!knows(role)) return false;
+    for (const std::string& name : alternatives(role, layer))
       if (file_.find(replace_all(name, "{E}", "0"))) return true;
     return false;
   }
 
   const Tensor* vector(const std::string& role, uint32_t layer, uint64_t n) const {
-    const Tensor& tensor = file_.require(alternatives(role, layer)[0], {n});
+    const std::string name = alternatives(role, layer)[0];
+    const Tensor* found = file_.find(name);
+    bool row = found && found->shape == std::vector<uint64_t>{1, n};  // (1, n) is as good
+    const Tensor& tensor = row ? *found : file_.require(name, {n});
     if (tensor.format->block_elems != 1)
       fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": tensor ", tensor.name, ": expected F32, F16 or BF16, found ",
            tensor.format->name);
@@ -56,7 +76,10 @@ class Finder {
   }
 
   Matrix matrix(const std::string& role, uint32_t layer, uint64_t n, uint64_t k) const {
-    const Tensor& tensor = file_.require(alternatives(role, layer)[0], {n, k});
+    const std::string name = alternatives(role, layer)[0];
+    const Tensor* found = file_.find(name);
+    bool vector = n == 1 && found && found->shape == std::vector<uint64_t>{k};  // one row, as GGUF keeps it
+    const Tensor& tensor = vector ? *found : file_.require(name, {n, k});
     return {uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}};
   }
 
@@ -77,14 +100,7 @@ class Finder {
 
  private:
   std::vector<std::string> alternatives(const std::string& role, uint32_t layer) const {
-    std::string all = replace_all(names_.at(role), "{L}", std::to_string(layer));
-    std::vector<std::string> parts;
-    for (size_t at = 0; at <= all.size();) {
-      size_t bar = std::min(all.find('|', at), all.size());
-      parts.push_back(all.substr(at, bar - at));
-      at = bar + 1;
-    }
-    return parts;
+    return split_at_bars(replace_all(names_.at(role), "{L}", std::to_string(layer)));
   }
 
   const ModelFile& file_;
@@ -101,14 +117,33 @@ Matrix slice(const Matrix& whole, uint32_t first_row, uint32_t n) {
   return part;
 }
 
+void read_shared_expert(const Finder& find, const Hyper& h, uint32_t layer, LayerSpec& spec) {
+  if (find.has("shared_gate_up", layer)) {
+    Matrix both = find.matrix("shared_gate_up", layer, 2 * h.shared_ff, h.hidden);
+    spec.shared_gate = slice(both, 0, h.shared_ff);
+    spec.shared_up = slice(both, h.shared_ff, h.shared_ff);
+  } else {
+    spec.shared_gate = find.matrix("shared_gate", layer, h.shared_ff, h.hidden);
+    spec.shared_up = find.matrix("shared_up", layer, h.shared_ff, h.hidden);
+  }
+  spec.shared_down = find.matrix("shared_down", layer, h.hidden, h.shared_ff);
+  if (find.knows("shared_router")) spec.shared_router = find.matrix("shared_router", layer, 1, h.hidden);
+}
+
 LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   uint64_t head = h.head_dim, hidden = h.hidden;
   LayerSpec spec;
   spec.attention_norm = find.vector("attention_norm", layer, hidden);
   spec.ffn_norm = find.vector("ffn_norm", layer, hidden);
-  if (h.qk_norm) {
-    spec.q_norm = find.vector("q_norm", layer, head);
-    spec.k_norm = find.vector("k_norm", layer, head);
+  if (h.qk_norm != QK_NORM_NONE) {
+    bool full = h.qk_norm == QK_NORM_FULL;
+    spec.q_norm = find.vector("q_norm", layer, full ? h.n_heads * head : head);
+    spec.k_norm = find.vector("k_norm", layer, full ? h.n_kv_heads * head : head);
+  }
+  if (h.qkv_bias) {
+    spec.q_bias = find.vector("q_bias", layer, h.n_heads * head);
+    spec.k_bias = find.vector("k_bias", layer, h.n_kv_heads * head);
+    spec.v_bias = find.vector("v_bias", layer, h.n_kv_heads * head);
   }
   spec.q = find.matrix("q", layer, h.n_heads * head, hidden);
   spec.k = find.matrix("k", layer, h.n_kv_heads * head, hidden);
@@ -116,7 +151,7 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   spec.o = find.matrix("o", layer, hidden, h.n_heads * head);
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
-    if (find.has("gate_up")) {
+    if (find.has("gate_up", layer)) {
       Matrix both = find.experts("gate_up", layer, h.n_experts, 2 * h.expert_ff, hidden);
       spec.gate = slice(both, 0, h.expert_ff);
       spec.up = slice(both, h.expert_ff, h.expert_ff);
@@ -125,6 +160,8 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
       spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
     }
     spec.down = find.experts("down", layer, h.n_experts, hidden, h.expert_ff);
+    if (h.gate.has_bias) spec.router_bias = find.vector("router_bias", layer, h.n_experts);
+    if (h.shared_ff) read_shared_expert(find, h, layer, spec);
   } else {
     spec.gate = find.matrix("dense_gate", layer, h.dense_ff, hidden);
     spec.up = find.matrix("dense_up", layer, h.dense_ff, hidden);
@@ -203,8 +240,10 @@ ParameterCount count_parameters(const ModelSpec& spec) {
   add(spec.final_norm, 1, 1);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     const LayerSpec& l = spec.layers[layer];
-    for (const Tensor* t : {l.attention_norm, l.ffn_norm, l.q_norm, l.k_norm}) add(t, 1, 1);
-    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.o, &l.router}) add_matrix(*m, 1, 1);
+    for (const Tensor* t : {l.attention_norm, l.ffn_norm, l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias})
+      add(t, 1, 1);
+    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.o, &l.router, &l.shared_gate, &l.shared_up, &l.shared_down, &l.shared_router})
+      add_matrix(*m, 1, 1);
     bool experts = h.layer_has_experts[layer];
     for (const Matrix* m : {&l.gate, &l.up, &l.down}) add_matrix(*m, experts ? h.top_k : 1, experts ? h.n_experts : 1);
   }

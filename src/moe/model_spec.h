@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "loader/model_file.h"
+#include "shared/layer.h"
 #include "shared/route.h"
 
 namespace vkmoe {
@@ -20,11 +21,12 @@ struct Hyper {
   double rope_theta = 10000;
   uint32_t rotary_dim = 0;
   bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
-  bool qk_norm = false;           // RMSNorm per head on queries and keys
+  uint32_t qk_norm = QK_NORM_NONE;
+  bool qkv_bias = false;
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // factors (Granite's multipliers)
   float attention_scale = 0;      // of query-key products; 0: 1 / sqrt(head_dim)
   uint32_t window = 0;            // tokens that attention sees; 0: all
-  uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0;
+  uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0, shared_ff = 0;
   GateRule gate = {};             // of layers with experts
   std::vector<bool> layer_has_experts;
 };
@@ -47,7 +49,11 @@ struct Matrix {
 
 struct LayerSpec {
   const Tensor *attention_norm = nullptr, *ffn_norm = nullptr;  // (hidden)
-  const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim)
+  const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim), or of all heads with QK_NORM_FULL
+  const Tensor *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+  const Tensor* router_bias = nullptr;                          // (n_experts): added for selection only
+  Matrix shared_gate, shared_up, shared_down;                   // the expert that every token uses, if there is one
+  Matrix shared_router;                                         // (1, hidden): its weight is sigmoid(w x); none: 1
   Matrix q, k, v;                                               // (heads * head_dim, hidden)
   Matrix o;                                                     // (hidden, n_heads * head_dim)
   Matrix router;                                                // (n_experts, hidden); none in a dense layer

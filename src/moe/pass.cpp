@@ -24,8 +24,9 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   rope.qkv_stride = a.qkv.stride;
   rope.capacity = a.capacity;
   rope.norm = h.qk_norm;
+  rope.bias = h.qkv_bias;
   rope.epsilon = h.rms_epsilon;
-  rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, a.queries, a.cache(index), rope);
+  rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, layer.qkv_bias, a.queries, a.cache(index), rope);
   AttentionParams attend = {};
   attend.n_tokens = n_tokens;
   attend.n_heads = h.n_heads;
@@ -41,6 +42,28 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
              .scale = h.residual_scale});
 }
 
+// The expert that every token uses, with weight 1 or sigmoid(w x): a gate over one expert.
+void record_shared_expert(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, const DeviceLayer& layer) {
+  const Hyper& h = model.hyper;
+  matmul(r, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
+  if (layer.shared_router.shards.empty()) {
+    matmul(r, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+               .scale = h.residual_scale});
+    return;
+  }
+  matmul(r, {.weight = layer.shared_router, .x = a.normed, .y = a.shared_logit, .n_rows = n_tokens});
+  matmul(r, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.shared_out, .n_rows = n_tokens});
+  GateRule rule = {1, 1, SCORE_SIGMOID, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, 0, 1};
+  Routing routing;
+  routing.n_tokens = n_tokens;
+  routing.top_k = 1;
+  routing.ids = routing.slot_of = a.shared_ids;
+  routing.weights = a.shared_weights;
+  choose_experts(r, rule, a.shared_logit, layer.router_bias, routing);
+  routing.in_order = true;
+  combine(r, a.x, a.shared_out, h.hidden, routing, h.residual_scale);
+}
+
 void record_experts(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
@@ -53,10 +76,11 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   }
   Routing routing = a.routing_for(n_tokens);
   matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
-  route(r, h.gate, a.router, a.router.view, routing, matmul_groups(r, layer.gate_up, layer.down));
+  route(r, h.gate, a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
   expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
   expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
   combine(r, a.x, a.expert_out, h.hidden, routing, h.residual_scale);
+  if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
 }
 
 }  // namespace

@@ -15,6 +15,14 @@ struct Case {
 };
 const Case cases[] = {
     {"goldens/granitemoe", "goldens/granitemoe/golden.safetensors"},
+    {"goldens/dots1", "goldens/dots1/golden.safetensors"},
+    {"goldens/ernie4_5_moe", "goldens/ernie4_5_moe/golden.safetensors"},
+    {"goldens/glm4_moe", "goldens/glm4_moe/golden.safetensors"},
+    {"goldens/granitemoeshared", "goldens/granitemoeshared/golden.safetensors"},
+    {"goldens/hunyuan_v1_moe", "goldens/hunyuan_v1_moe/golden.safetensors"},
+    {"goldens/minimax_m2", "goldens/minimax_m2/golden.safetensors"},
+    {"goldens/olmoe", "goldens/olmoe/golden.safetensors"},
+    {"goldens/qwen2_moe", "goldens/qwen2_moe/golden.safetensors"},
     {"goldens/mixtral", "goldens/mixtral/golden.safetensors"},
     {"goldens/mixtral/model-f32.gguf", "goldens/mixtral/golden.safetensors"},
     {"goldens/mixtral/model-q4_0.gguf", "goldens/mixtral/golden-q4_0.safetensors"},

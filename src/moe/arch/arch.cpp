@@ -98,6 +98,9 @@ void read_common_hugging_face(const ModelFile& file, Hyper& h) {
   h.rms_epsilon = float(keys.number("rms_norm_eps"));
   h.rotary_dim = h.head_dim;
   h.rope_theta = keys.number_or("rope_theta", 10000);
+  double rotary = keys.number_or("partial_rotary_factor", 1);
+  if (!(rotary > 0 && rotary <= 1)) keys.refuse("partial_rotary_factor", "expected a number above 0, at most 1");
+  h.rotary_dim = keys.has("rotary_dim") ? keys.u32("rotary_dim", 2, h.head_dim) : uint32_t(h.head_dim * rotary);
   keys.expect_text("hidden_act", "silu");
   for (const char* name : {"rope_parameters", "rope_scaling"}) {
     auto rope = file.metadata.find(name);
@@ -107,6 +110,12 @@ void read_common_hugging_face(const ModelFile& file, Hyper& h) {
       if (rope->contains(type) && (*rope)[type] != "default")
         fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": key ", name, ".", type, " = ", (*rope)[type].dump(),
              " is not supported: expected \"default\"");
+    }
+    auto part = rope->find("partial_rotary_factor");
+    if (part != rope->end() && part->is_number()) {
+      double factor = part->get<double>();
+      if (!(factor > 0 && factor <= 1)) keys.refuse(name, "expected a partial_rotary_factor above 0, at most 1");
+      h.rotary_dim = uint32_t(h.head_dim * factor);
     }
     auto theta = rope->find("rope_theta");
     if (theta != rope->end() && theta->is_number()) h.rope_theta = theta->get<double>();
@@ -128,6 +137,47 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": rope_theta ", h.rope_theta, " and norm epsilon ", h.rms_epsilon,
          ": expected positive numbers");
   return h;
+}
+
+std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {
+  std::vector<WeightNames> names = {
+      {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
+      {"head", "lm_head.weight", "output.weight"},
+      {"final_norm", "model.norm.weight", "output_norm.weight"},
+      {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
+      {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
+      {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
+      {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
+      {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
+      {"q_bias", "model.layers.{L}.self_attn.q_proj.bias", "blk.{L}.attn_q.bias"},
+      {"k_bias", "model.layers.{L}.self_attn.k_proj.bias", "blk.{L}.attn_k.bias"},
+      {"v_bias", "model.layers.{L}.self_attn.v_proj.bias", "blk.{L}.attn_v.bias"},
+      {"q_norm", "model.layers.{L}.self_attn.q_norm.weight", "blk.{L}.attn_q_norm.weight"},
+      {"k_norm", "model.layers.{L}.self_attn.k_norm.weight", "blk.{L}.attn_k_norm.weight"},
+      {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+      {"router", "model.layers.{L}.mlp.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
+      {"gate", "model.layers.{L}.mlp.experts.{E}.gate_proj.weight", "blk.{L}.ffn_gate_exps.weight"},
+      {"up", "model.layers.{L}.mlp.experts.{E}.up_proj.weight", "blk.{L}.ffn_up_exps.weight"},
+      {"down", "model.layers.{L}.mlp.experts.{E}.down_proj.weight", "blk.{L}.ffn_down_exps.weight"},
+      {"dense_gate", "model.layers.{L}.mlp.gate_proj.weight", "blk.{L}.ffn_gate.weight"},
+      {"dense_up", "model.layers.{L}.mlp.up_proj.weight", "blk.{L}.ffn_up.weight"},
+      {"dense_down", "model.layers.{L}.mlp.down_proj.weight", "blk.{L}.ffn_down.weight"},
+  };
+  names.insert(names.end(), own);  // a later name for a role takes the place of an earlier one
+  return names;
+}
+
+GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize, float scale) {
+  GateRule rule = softmax_top_k(n_experts, top_k, renormalize);
+  rule.score = SCORE_SIGMOID;
+  rule.has_bias = 1;
+  rule.denominator_add = 1e-20f;
+  rule.scale = scale;
+  return rule;
+}
+
+void set_first_dense(Hyper& h, uint32_t n_dense) {
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts.push_back(layer >= n_dense);
 }
 
 GateRule softmax_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize) {

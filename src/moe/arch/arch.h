@@ -17,13 +17,18 @@ struct WeightNames {
 
 struct Architecture {
   const char* name;
-  const char* hugging_face;  // model_type
+  const char* hugging_face;  // model_type; '|' parts several
   const char* gguf;          // general.architecture
   Hyper (*read)(const ModelFile& file);
   std::vector<WeightNames> weights;
 };
 
-extern const Architecture granitemoe_architecture, mixtral_architecture, qwen3_moe_architecture;
+extern const Architecture dots1_architecture, ernie4_5_moe_architecture, glm4_moe_architecture, granitemoe_architecture,
+    hunyuan_v1_moe_architecture, minimax_m2_architecture, mixtral_architecture,
+    olmoe_architecture, qwen2_moe_architecture, qwen3_moe_architecture;
+
+// Names that nearly all families share (embedding, attention, norms), followed by a family's own.
+std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own);
 
 // Typed access to config.json or GGUF metadata; every failure names file, key, expectation and what was found.
 class Keys {
@@ -49,6 +54,12 @@ class Keys {
 
 // Sizes and norms that all decoder families share, from either kind of file.
 Hyper read_common(const ModelFile& file, const std::string& gguf_prefix);
+
+// Sigmoid, selection bias, groups, renormalised, scaled (DeepSeek-V3, and its followers in transformers).
+GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize, float scale);
+
+// Layers below this have no experts.
+void set_first_dense(Hyper& h, uint32_t n_dense);
 
 // Softmax over all experts, top-k, weights optionally renormalised (Mixtral, Qwen).
 GateRule softmax_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize);

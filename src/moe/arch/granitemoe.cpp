@@ -1,4 +1,4 @@
-// Granite 3.x MoE (IBM 2024), after transformers' modeling_granitemoe.py: top-k, then softmax over the chosen; multipliers
+// Granite 3.x MoE (IBM 2024), after transformers' modeling_granitemoe.py and modeling_granitemoeshared.py: top-k, then softmax over the chosen; multipliers
 // on embedding, residual stream, attention and logits; gate and up fused. GGUF rows of queries and keys are permuted for
 // interleaved rotary pairs.
 #include "moe/arch/arch.h"
@@ -21,8 +21,7 @@ Hyper read(const ModelFile& file) {
   h.logit_scale = float(1 / logits_scaling);
   h.rope_interleaved = gguf;
   if (!gguf) keys.expect_false("attention_bias");
-  if (file.find("blk.0.ffn_up_shexp.weight"))
-    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor blk.0.ffn_up_shexp.weight: shared experts are not supported");
+  h.shared_ff = keys.u32_or(gguf ? "expert_shared_feed_forward_length" : "shared_intermediate_size", 0, 0, 1 << 24);
   h.gate = softmax_top_k(h.n_experts, h.top_k, false);
   h.gate.score = SCORE_LOGIT;
   h.gate.weight = WEIGHT_SOFTMAX;
@@ -33,22 +32,15 @@ Hyper read(const ModelFile& file) {
 }  // namespace
 
 const Architecture granitemoe_architecture = {
-    "granitemoe", "granitemoe", "granitemoe", read,
-    {
-        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
-        {"head", "lm_head.weight", "output.weight"},
-        {"final_norm", "model.norm.weight", "output_norm.weight"},
-        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
-        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
-        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
-        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
-        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
-        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+    "granitemoe", "granitemoe|granitemoeshared", "granitemoe", read,
+    with_common({
         {"router", "model.layers.{L}.block_sparse_moe.router.layer.weight", "blk.{L}.ffn_gate_inp.weight"},
         {"gate_up", "model.layers.{L}.block_sparse_moe.input_linear.weight", "blk.{L}.ffn_gate_up_exps.weight"},
-        {"gate", "", "blk.{L}.ffn_gate_exps.weight"},
-        {"up", "", "blk.{L}.ffn_up_exps.weight"},
+        {"shared_gate_up", "model.layers.{L}.shared_mlp.input_linear.weight", "(none)"},
+        {"shared_gate", "(none)", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "(none)", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.shared_mlp.output_linear.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"down", "model.layers.{L}.block_sparse_moe.output_linear.weight", "blk.{L}.ffn_down_exps.weight"},
-    }};
+    })};
 
 }  // namespace vkmoe

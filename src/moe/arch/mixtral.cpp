@@ -33,16 +33,7 @@ Hyper read(const ModelFile& file) {
 
 const Architecture mixtral_architecture = {
     "mixtral", "mixtral", "llama", read,
-    {
-        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
-        {"head", "lm_head.weight", "output.weight"},
-        {"final_norm", "model.norm.weight", "output_norm.weight"},
-        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
-        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
-        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
-        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
-        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
-        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
+    with_common({
         {"router", "model.layers.{L}.block_sparse_moe.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
         {"gate", "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
          "blk.{L}.ffn_gate_exps.weight|blk.{L}.ffn_gate.{E}.weight"},
@@ -50,6 +41,6 @@ const Architecture mixtral_architecture = {
          "blk.{L}.ffn_up_exps.weight|blk.{L}.ffn_up.{E}.weight"},
         {"down", "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
          "blk.{L}.ffn_down_exps.weight|blk.{L}.ffn_down.{E}.weight"},
-    }};
+    })};
 
 }  // namespace vkmoe

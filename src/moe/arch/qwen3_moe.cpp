@@ -9,7 +9,7 @@ namespace {
 
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "qwen3moe.");
-  h.qk_norm = true;
+  h.qk_norm = QK_NORM_HEAD;
   bool renormalize = true;  // GGUF has no key for it: all released models do
   h.layer_has_experts.assign(h.n_layers, true);
   if (file.kind == ModelFile::Kind::gguf) {
@@ -46,26 +46,6 @@ Hyper read(const ModelFile& file) {
 }  // namespace
 
 const Architecture qwen3_moe_architecture = {
-    "qwen3_moe", "qwen3_moe", "qwen3moe", read,
-    {
-        {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
-        {"head", "lm_head.weight", "output.weight"},
-        {"final_norm", "model.norm.weight", "output_norm.weight"},
-        {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
-        {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
-        {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
-        {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
-        {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
-        {"q_norm", "model.layers.{L}.self_attn.q_norm.weight", "blk.{L}.attn_q_norm.weight"},
-        {"k_norm", "model.layers.{L}.self_attn.k_norm.weight", "blk.{L}.attn_k_norm.weight"},
-        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
-        {"router", "model.layers.{L}.mlp.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
-        {"gate", "model.layers.{L}.mlp.experts.{E}.gate_proj.weight", "blk.{L}.ffn_gate_exps.weight"},
-        {"up", "model.layers.{L}.mlp.experts.{E}.up_proj.weight", "blk.{L}.ffn_up_exps.weight"},
-        {"down", "model.layers.{L}.mlp.experts.{E}.down_proj.weight", "blk.{L}.ffn_down_exps.weight"},
-        {"dense_gate", "model.layers.{L}.mlp.gate_proj.weight", "blk.{L}.ffn_gate.weight"},
-        {"dense_up", "model.layers.{L}.mlp.up_proj.weight", "blk.{L}.ffn_up.weight"},
-        {"dense_down", "model.layers.{L}.mlp.down_proj.weight", "blk.{L}.ffn_down.weight"},
-    }};
+    "qwen3_moe", "qwen3_moe", "qwen3moe", read, with_common({})};
 
 }  // namespace vkmoe

@@ -38,10 +38,10 @@ void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_head
   r.recording.dispatch(r.device.kernel("begin_step"), {step, groups}, p, 1);
 }
 
-void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
-                const KvCache& cache, const RopeParams& params) {
+void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView biases,
+                BufferView queries, const KvCache& cache, const RopeParams& params) {
   r.recording.dispatch(r.device.kernel("rope_cache", {std::min(r.tuning.lanes, 32u)}),
-                       {step, qkv.view, norms, angles, queries, cache.keys, cache.values}, params,
+                       {step, qkv.view, norms, angles, queries, cache.keys, cache.values, biases}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
 }
 

@@ -62,7 +62,8 @@ struct Routing {
   BufferView sorted, slot_of;  // (n_tokens * top_k) u32
   BufferView tiles;    // (TILE_HEIGHTS, tile_capacity, 4) u32
   BufferView groups;   // (TILE_HEIGHTS, 2, DISPATCH_WORDS) u32
-  bool direct() const { return n_tokens == 1; }  // one token: its assignments are its tiles
+  bool in_order = false;       // slots are assignments, with any number of tokens
+  bool direct() const { return n_tokens == 1 || in_order; }  // one token: its assignments are its tiles
 };
 
 // Workgroups over rows of the gate-up and down matmuls, by height of their tiles.
@@ -71,7 +72,10 @@ struct MatmulGroups {
 };
 MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& down);
 
-// logits (n_tokens, stride) -> ids and weights; with more than one token also the counting sort and the tile lists.
+// logits (n_tokens, stride) -> ids and weights. bias is read when the rule has one.
+void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing);
+
+// choose_experts(), and with more than one token also the counting sort and the tile lists.
 // groups: of the two matmuls that follow.
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups);
@@ -91,8 +95,8 @@ struct KvCache {
   BufferView values;  // (n_kv_heads, capacity, head_dim)
 };
 
-void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
-                const KvCache& cache, const RopeParams& params);
+void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView biases,
+                BufferView queries, const KvCache& cache, const RopeParams& params);
 
 // queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * head_dim). With one token the blocks of keys are shared
 // out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + head_dim) their results.

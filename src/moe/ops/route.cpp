@@ -5,8 +5,7 @@
 
 namespace vkmoe {
 
-void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
-           const MatmulGroups& groups) {
+void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing) {
   GateParams gate = {rule, routing.n_tokens, logits.stride};
   uint32_t experts = 16;  // shared memory for so many
   while (experts < rule.n_experts) experts *= 2;
@@ -14,6 +13,11 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
   r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights},
                        gate, routing.n_tokens);
+}
+
+void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
+           const MatmulGroups& groups) {
+  choose_experts(r, rule, logits, bias, routing);
   if (routing.direct()) return;
   SortParams sort = {};
   sort.n_assignments = routing.n_tokens * routing.top_k;

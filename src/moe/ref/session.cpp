@@ -1,4 +1,4 @@
-// The whole model, token by token. Follows transformers' Mixtral and Qwen3-MoE.
+// The whole model, token by token. Follows transformers' modelling files of the families in arch/.
 #include <cmath>
 #include <cstring>
 
@@ -10,6 +10,13 @@ namespace {
 
 void add(std::vector<float>& x, float scale, const std::vector<float>& y) {
   for (size_t i = 0; i < x.size(); ++i) x[i] += scale * y[i];
+}
+
+// down(silu(gate x) * up x) of one expert (Shazeer 2020).
+std::vector<float> swiglu(const Matrix& gate, const Matrix& up, const Matrix& down, uint32_t expert, const std::vector<float>& x) {
+  std::vector<float> hidden = matvec(gate, expert, x.data()), linear = matvec(up, expert, x.data());
+  for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1 + std::exp(-hidden[i])) * linear[i];
+  return matvec(down, expert, hidden.data());
 }
 
 }  // namespace
@@ -24,13 +31,21 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
   std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.attention_norm), h.rms_epsilon);
   std::vector<float> q = matvec(layer.q, 0, normed.data()), k = matvec(layer.k, 0, normed.data());
   std::vector<float> v = matvec(layer.v, 0, normed.data());
+  if (h.qkv_bias) {
+    add(q, 1, vector_values(*layer.q_bias));
+    add(k, 1, vector_values(*layer.k_bias));
+    add(v, 1, vector_values(*layer.v_bias));
+  }
+  auto norm_in_place = [&](float* x, const Tensor* norm) {
+    std::vector<float> y = rmsnorm(x, vector_values(*norm), h.rms_epsilon);
+    std::copy(y.begin(), y.end(), x);
+  };
   auto turn = [&](std::vector<float>& heads, const Tensor* norm) {
+    if (h.qk_norm == QK_NORM_FULL) norm_in_place(heads.data(), norm);
     for (uint32_t i = 0; i < heads.size(); i += d) {
-      if (norm) {
-        std::vector<float> head = rmsnorm(&heads[i], vector_values(*norm), h.rms_epsilon);
-        std::copy(head.begin(), head.end(), heads.begin() + i);
-      }
+      if (h.qk_norm == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
       rope(&heads[i], h.rotary_dim, h.rope_interleaved, h.rope_theta, position);
+      if (h.qk_norm == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
     }
   };
   turn(q, layer.q_norm);
@@ -54,14 +69,18 @@ std::vector<float> RefSession::experts(const LayerSpec& layer, uint32_t index, c
   const Hyper& h = spec_->hyper;
   std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.ffn_norm), h.rms_epsilon);
   Choice choice{{0}, {1.0f}};  // a dense layer is one expert of weight 1
-  if (layer.router) choice = gate(h.gate, matvec(layer.router, 0, normed.data()), {});
+  if (layer.router) {
+    std::vector<float> bias;
+    if (layer.router_bias) bias = vector_values(*layer.router_bias);
+    choice = gate(h.gate, matvec(layer.router, 0, normed.data()), bias);
+  }
   std::vector<float> sum(h.hidden, 0.0f);
-  for (size_t j = 0; j < choice.experts.size(); ++j) {
-    std::vector<float> hidden = matvec(layer.gate, choice.experts[j], normed.data());
-    std::vector<float> up = matvec(layer.up, choice.experts[j], normed.data());
-    for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1 + std::exp(-hidden[i])) * up[i];  // SwiGLU
-    std::vector<float> y = matvec(layer.down, choice.experts[j], hidden.data());
-    for (uint32_t i = 0; i < h.hidden; ++i) sum[i] += choice.weights[j] * y[i];
+  for (size_t j = 0; j < choice.experts.size(); ++j)
+    add(sum, choice.weights[j], swiglu(layer.gate, layer.up, layer.down, choice.experts[j], normed));
+  if (layer.shared_gate) {
+    float weight = 1;
+    if (layer.shared_router) weight = 1 / (1 + std::exp(-matvec(layer.shared_router, 0, normed.data())[0]));
+    add(sum, weight, swiglu(layer.shared_gate, layer.shared_up, layer.shared_down, 0, normed));
   }
   choices_[index] = choice;
   return sum;

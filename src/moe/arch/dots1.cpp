@@ -1,0 +1,41 @@
+// dots.llm1 (rednote 2025), after transformers' modeling_dots1.py: DeepSeek-V3's routing without groups, RMSNorm per head on
+// queries and keys, shared experts, dense first layers.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "dots1.");
+  Keys keys(file, gguf ? "dots1." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "n_routed_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
+  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "n_shared_experts", 0, 0, 64);
+  h.qk_norm = QK_NORM_HEAD;
+  h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false),
+                              float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
+  if (!gguf) {
+    if (keys.u32_or("n_group", 1, 1, 1024) != 1) keys.refuse("n_group", "expected 1");
+    keys.expect_false("attention_bias");
+    for (const auto& type : file.metadata.value("layer_types", nlohmann::json::array()))
+      if (type != "full_attention") keys.refuse("layer_types", "expected \"full_attention\" alone");
+  }
+  set_first_dense(h, keys.u32_or(gguf ? "leading_dense_block_count" : "first_k_dense_replace", 0, 0, h.n_layers));
+  return h;
+}
+
+}  // namespace
+
+const Architecture dots1_architecture = {
+    "dots1", "dots1", "dots1", read,
+    with_common({
+        {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
+    })};
+
+}  // namespace vkmoe

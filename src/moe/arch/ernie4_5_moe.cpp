@@ -1,0 +1,47 @@
+// ERNIE-4.5 (Baidu 2025), after transformers' modeling_ernie4_5_moe.py: selection on softmax + bias, weights over their clamped
+// sum, interleaved rotary pairs, shared experts, dense first layers.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "ernie4_5-moe.");
+  Keys keys(file, gguf ? "ernie4_5-moe." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "moe_num_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "moe_k", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
+  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.shared_ff = gguf ? keys.u32_or("expert_shared_feed_forward_length", 0, 0, 1 << 24)
+                     : h.expert_ff * keys.u32_or("moe_num_shared_experts", 0, 0, 64);
+  h.rope_interleaved = true;
+  h.gate = softmax_top_k(h.n_experts, h.top_k, true);
+  h.gate.has_bias = 1;
+  h.gate.denominator_min = float(keys.number_or("moe_norm_min", 1e-12));
+  if (gguf) {
+    if (keys.u32_or("interleave_moe_layer_step", 1, 1, 1 << 20) != 1) keys.refuse("interleave_moe_layer_step", "expected 1");
+    set_first_dense(h, keys.u32_or("leading_dense_block_count", 0, 0, h.n_layers));
+  } else {
+    keys.expect_false("use_bias");
+    uint32_t first = keys.u32_or("moe_layer_start_index", 0, 0, h.n_layers), step = keys.u32_or("moe_layer_interval", 1, 1, 1 << 20);
+    int64_t end = keys.has("moe_layer_end_index") ? int64_t(keys.number("moe_layer_end_index")) : -1;
+    if (end < 0) end = int64_t(h.n_layers) - 1;
+    for (uint32_t layer = 0; layer < h.n_layers; ++layer)
+      h.layer_has_experts.push_back((layer + 1) % step == 0 && layer >= first && int64_t(layer) <= end);
+  }
+  return h;
+}
+
+}  // namespace
+
+const Architecture ernie4_5_moe_architecture = {
+    "ernie4_5_moe", "ernie4_5_moe", "ernie4_5-moe", read,
+    with_common({
+        {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"router_bias", "model.layers.{L}.mlp.moe_statics.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
+    })};
+
+}  // namespace vkmoe

@@ -1,0 +1,42 @@
+// GLM-4.5 (Zhipu 2025), after transformers' modeling_glm4_moe.py: DeepSeek-V3's routing, partial rotary embedding, optional
+// QKV biases and RMSNorm per head on queries and keys, dense first layers.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "glm4moe.");
+  Keys keys(file, gguf ? "glm4moe." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "n_routed_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
+  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "n_shared_experts", 0, 0, 64);
+  if (gguf) h.n_layers -= std::min(h.n_layers - 1, keys.u32_or("nextn_predict_layers", 0, 0, h.n_layers));
+  bool norm = gguf ? file.find("blk.0.attn_q_norm.weight") != nullptr : keys.flag_or("use_qk_norm", false);
+  h.qk_norm = norm ? QK_NORM_HEAD : QK_NORM_NONE;
+  h.qkv_bias = gguf ? file.find("blk.0.attn_q.bias") != nullptr : keys.flag_or("attention_bias", false);
+  h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", true),
+                              float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
+  h.gate.n_groups = keys.u32_or(gguf ? "expert_group_count" : "n_group", 1, 1, GATE_MAX_GROUPS);
+  h.gate.top_groups = keys.u32_or(gguf ? "expert_group_used_count" : "topk_group", 1, 1, GATE_MAX_GROUPS);
+  if (h.gate.n_groups > 1) keys.refuse(gguf ? "expert_group_count" : "n_group", "expected 1");
+  set_first_dense(h, keys.u32_or(gguf ? "leading_dense_block_count" : "first_k_dense_replace", 0, 0, h.n_layers));
+  return h;
+}
+
+}  // namespace
+
+const Architecture glm4_moe_architecture = {
+    "glm4_moe", "glm4_moe", "glm4moe", read,
+    with_common({
+        {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.post_attention_norm.weight"},
+        {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
+    })};
+
+}  // namespace vkmoe

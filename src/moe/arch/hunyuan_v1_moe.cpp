@@ -1,0 +1,48 @@
+// Hunyuan-A13B (Tencent 2025), after transformers' modeling_hunyuan_v1_moe.py: RMSNorm per head after the rotation; a shared
+// expert without a gate.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "hunyuan-moe.");
+  Keys keys(file, gguf ? "hunyuan-moe." : "");
+  auto number = [&](const char* key) {  // one for all layers, or the same in a list
+    if (gguf || !file.metadata.contains(key) || !file.metadata[key].is_array()) return keys.u32(key, 1, 1 << 24);
+    const nlohmann::json& list = file.metadata[key];
+    if (list.empty() || !list[0].is_number_unsigned()) keys.refuse(key, "expected numbers");
+    for (const auto& value : list)
+      if (value != list[0]) keys.refuse(key, "expected the same number for all layers");
+    return list[0].get<uint32_t>();
+  };
+  h.n_experts = number(gguf ? "expert_count" : "num_experts");
+  h.top_k = number(gguf ? "expert_used_count" : "moe_topk");
+  h.expert_ff = number(gguf ? "expert_feed_forward_length"
+                            : (keys.has("moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size"));
+  h.shared_ff = gguf ? keys.u32("expert_shared_feed_forward_length", 1, 1 << 24) : keys.u32("intermediate_size", 1, 1 << 24);
+  if (h.n_experts > GATE_MAX_EXPERTS || h.top_k > GATE_MAX_TOP_K)
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": ", h.n_experts, " experts with ", h.top_k, " a token: at most ",
+         GATE_MAX_EXPERTS, " with ", GATE_MAX_TOP_K, " are supported");
+  h.qk_norm = QK_NORM_AFTER_ROPE;
+  h.gate = softmax_top_k(h.n_experts, h.top_k, true);
+  if (!gguf) keys.expect_false("attention_bias");
+  h.layer_has_experts.assign(h.n_layers, true);
+  return h;
+}
+
+}  // namespace
+
+const Architecture hunyuan_v1_moe_architecture = {
+    "hunyuan_v1_moe", "hunyuan_v1_moe", "hunyuan-moe", read,
+    with_common({
+        {"q_norm", "model.layers.{L}.self_attn.query_layernorm.weight", "blk.{L}.attn_q_norm.weight"},
+        {"k_norm", "model.layers.{L}.self_attn.key_layernorm.weight", "blk.{L}.attn_k_norm.weight"},
+        {"router", "model.layers.{L}.mlp.gate.wg.weight", "blk.{L}.ffn_gate_inp.weight"},
+        {"shared_gate", "model.layers.{L}.mlp.shared_mlp.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_mlp.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_mlp.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+    })};
+
+}  // namespace vkmoe

@@ -1,0 +1,29 @@
+// OLMoE (Muennighoff et al. 2024), after transformers' modeling_olmoe.py: RMSNorm over the whole query and key projections.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "olmoe.");
+  Keys keys(file, gguf ? "olmoe." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "num_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.qk_norm = QK_NORM_FULL;
+  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
+  if (keys.has(gguf ? "attention.clamp_kqv" : "clip_qkv")) keys.refuse(gguf ? "attention.clamp_kqv" : "clip_qkv", "expected none");
+  if (!gguf) keys.expect_false("attention_bias");
+  h.layer_has_experts.assign(h.n_layers, true);
+  return h;
+}
+
+}  // namespace
+
+const Architecture olmoe_architecture = {
+    "olmoe", "olmoe", "olmoe", read,
+    with_common({
+    })};
+
+}  // namespace vkmoe

@@ -1,0 +1,38 @@
+// Qwen1.5-MoE and Qwen2-MoE, after transformers' modeling_qwen2_moe.py: QKV biases, a shared expert with a sigmoid gate.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+Hyper read(const ModelFile& file) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Hyper h = read_common(file, "qwen2moe.");
+  Keys keys(file, gguf ? "qwen2moe." : "");
+  h.n_experts = keys.u32(gguf ? "expert_count" : "num_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
+  h.shared_ff = keys.u32(gguf ? "expert_shared_feed_forward_length" : "shared_expert_intermediate_size", 1, 1 << 24);
+  h.qkv_bias = gguf || keys.flag_or("qkv_bias", true);
+  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
+  if (!gguf) {
+    if (keys.u32_or("decoder_sparse_step", 1, 0, 1 << 20) != 1) keys.refuse("decoder_sparse_step", "expected 1");
+    if (file.metadata.contains("mlp_only_layers") && !file.metadata["mlp_only_layers"].empty())
+      keys.refuse("mlp_only_layers", "expected none");
+    if (keys.flag_or("use_sliding_window", false)) keys.refuse("use_sliding_window", "expected false");
+  }
+  h.layer_has_experts.assign(h.n_layers, true);
+  return h;
+}
+
+}  // namespace
+
+const Architecture qwen2_moe_architecture = {
+    "qwen2_moe", "qwen2_moe", "qwen2moe", read,
+    with_common({
+        {"shared_gate", "model.layers.{L}.mlp.shared_expert.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_expert.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_expert.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"shared_router", "model.layers.{L}.mlp.shared_expert_gate.weight", "blk.{L}.ffn_gate_inp_shexp.weight"},
+    })};
+
+}  // namespace vkmoe
