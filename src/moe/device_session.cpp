@@ -20,9 +20,13 @@ uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chu
 }  // namespace
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile)
+    : DeviceSession(model, capacity_tokens, chunk_tokens, profile, Tuning::of(model->device->caps())) {}
+
+DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
+                             const Tuning& tuning)
     : Session(model->hyper.vocab, capacity_tokens),
       model_(model),
-      tuning_(Tuning::of(model->device->caps())),
+      tuning_(tuning),
       a_(*model, capacity_tokens,
          std::min(capacity_tokens, chunk_tokens ? chunk_tokens : default_chunk_tokens(model->device->caps()))),
       profile_(profile) {

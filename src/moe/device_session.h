@@ -13,6 +13,8 @@ class DeviceSession : public Session {
  public:
   // chunk_tokens: most tokens of a pass; 0: chosen.
   DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile);
+  DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
+                const Tuning& tuning);
   ~DeviceSession() override;
   nlohmann::json stats() const override;
 

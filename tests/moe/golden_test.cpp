@@ -48,6 +48,24 @@ TEST_CASE("device: logits of the goldens, prefill and token by token") {
   check_no_validation_messages();
 }
 
+TEST_CASE("device: the shapes of a GPU give the goldens' logits, too, in a batch as alone") {
+  for (const Case& c : cases) {
+    CAPTURE(c.model);
+    Golden golden(data(c.golden));
+    std::shared_ptr<Model> model = place(data(c.model));
+    DeviceSession whole(model, 64, 0, false, Tuning::gpu()), parts(model, 64, 0, false, Tuning::gpu());
+    std::vector<float> prefill = feed(whole, golden.ids, model->hyper.vocab, golden.ids.size());
+    CHECK(nmse(prefill, golden.logits) < tolerance);
+    std::vector<float> in_parts = feed(parts, {golden.ids.begin(), golden.ids.begin() + 20}, model->hyper.vocab, 20);
+    for (size_t at = 20; at < golden.ids.size(); ++at) {
+      std::vector<float> one = feed(parts, {golden.ids[at]}, model->hyper.vocab, 1);
+      in_parts.insert(in_parts.end(), one.begin(), one.end());
+    }
+    CHECK(in_parts == prefill);
+  }
+  check_no_validation_messages();
+}
+
 TEST_CASE("reference: logits of the goldens") {
   for (const Case& c : cases) {
     CAPTURE(c.model);

@@ -18,12 +18,15 @@ struct Tuning {
   };
   bool matmul_subgroup;         // each invocation loads an eighth of x and broadcasts it
   Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
+  bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
   uint32_t lanes;               // of kernels that share a row among invocations
   uint32_t sample_lanes;
   // Keys that a query may walk over in one invocation. Mesa's llvmpipe silently ends an invocation's loops after 65,535
   // iterations in all; a key costs it up to about four.
   uint32_t most_walked_keys;
   static Tuning of(const Caps& caps);
+  static Tuning cpu(const Caps& caps);
+  static Tuning gpu();
 };
 
 // Where the ops of a pass record to.

@@ -2,28 +2,33 @@
 
 namespace vkmoe {
 
-Tuning Tuning::of(const Caps& caps) {
+// A processor: loads dominate, so each invocation owns many rows and shares each value of x among them; workgroups are one
+// vector wide, and few dispatches matter more than many workgroups.
+Tuning Tuning::cpu(const Caps& caps) {
   Tuning t;
-  if (caps.type == "cpu") {
-    // A vector unit per core: loads dominate, so each invocation owns many rows and shares each value of x among them.
-    t.matmul[0] = {4, 1, 1};
-    t.matmul[1] = {4, 1, 1};
-    t.matmul[2] = {4, 1, 1};
-    t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8;
-    t.lanes = 8;
-    t.sample_lanes = 128;
-    t.most_walked_keys = 8192;
-  } else {
-    // Many invocations hide the latency of memory: segments are shared out, one row for each.
-    t.matmul[0] = {1, 4, 1};
-    t.matmul[1] = {1, 2, 1};
-    t.matmul[2] = {1, 2, 1};
-    t.matmul_subgroup = false;
-    t.lanes = 64;
-    t.sample_lanes = 128;
-    t.most_walked_keys = 0xffffffffu;
-  }
+  for (Matmul& shape : t.matmul) shape = {4, 1, 1};
+  t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8;
+  t.share_keys = false;
+  t.lanes = 8;
+  t.sample_lanes = 128;
+  t.most_walked_keys = 8192;
   return t;
 }
+
+// A GPU: many invocations hide the latency of memory, so segments are shared out and each owns one row.
+Tuning Tuning::gpu() {
+  Tuning t;
+  t.matmul[0] = {1, 4, 1};
+  t.matmul[1] = {1, 2, 1};
+  t.matmul[2] = {1, 2, 1};
+  t.matmul_subgroup = false;
+  t.share_keys = true;
+  t.lanes = 64;
+  t.sample_lanes = 128;
+  t.most_walked_keys = 0xffffffffu;
+  return t;
+}
+
+Tuning Tuning::of(const Caps& caps) { return caps.type == "cpu" ? cpu(caps) : gpu(); }
 
 }  // namespace vkmoe
