@@ -1,6 +1,6 @@
-// IQ1_M: two quads of codebook entries of 8 values each for 256 values, one with a nibble for each entry: its high bits and
-// the sign of its shift; in the tail an fp16 scale, the high 2 and the low 4 bits of two 3-bit scales for each 32 values.
-// value = scale * (level + shift), level = code - 1.
+// IQ1_M: two quads of codebook entries of 8 values each for 256 values, one with a nibble for each entry: its high
+// bits and the sign of its shift; in the tail an fp16 scale, the high 2 and the low 4 bits of two 3-bit scales for
+// each 32 values. value = scale * (level + shift), level = code - 1.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries; vec4 shifts; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -1,5 +1,5 @@
-// IQ1_S: two quads of codebook entries of 8 values each for 256 values, one with the entries' high bits, scale and sign of
-// the shift of each 32; an fp16 scale in the tail. value = scale * (level + shift), level = code - 1.
+// IQ1_S: two quads of codebook entries of 8 values each for 256 values, one with the entries' high bits, scale and
+// sign of the shift of each 32; an fp16 scale in the tail. value = scale * (level + shift), level = code - 1.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries; float scale, shift; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -1,5 +1,6 @@
-// IQ2_S: half a quad for 32 values: the low bits of four codebook entries (8 values each), signs; a fifth quad for 256 values
-// with the entries' high bits and 4-bit scales of 16 values each; an fp16 scale in the tail. value = +- scale * level.
+// IQ2_S: half a quad for 32 values: the low bits of four codebook entries (8 values each), signs; a fifth quad for
+// 256 values with the entries' high bits and 4-bit scales of 16 values each; an fp16 scale in the tail. value = +-
+// scale * level.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries; uint signs; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -1,5 +1,5 @@
-// IQ2_XS: half a quad for 32 values: four times 9 bits of codebook entry (8 values) and 7 signs. In the tail an fp16 scale
-// and 4-bit scales of 16 values each. value = +- scale * level.
+// IQ2_XS: half a quad for 32 values: four times 9 bits of codebook entry (8 values) and 7 signs. In the tail an fp16
+// scale and 4-bit scales of 16 values each. value = +- scale * level.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries, signs; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -8,5 +8,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(codebook4(entries_of(q.x)), q.y, d * (0.5 + float(q.y >> 28)) * 0.25);
 }
 vec4 block_values(Block b, uint i) {
-  return with_signs(b.scale * iq2_levels(codes(b.entries, i)), eight_signs(b.signs >> (i >> 1) * 7 & 127) >> (i & 1) * 4);
+  uint signs = eight_signs(b.signs >> (i >> 1) * 7 & 127) >> (i & 1) * 4;
+  return with_signs(b.scale * iq2_levels(codes(b.entries, i)), signs);
 }

@@ -1,5 +1,5 @@
-// IQ3_S: half a quad for 32 values, codebook entries of 4 values each; two more quads for 256 values with signs; in the tail
-// an fp16 scale, the entries' ninth bits, 4-bit scales of 32 values each. value = +- scale * level.
+// IQ3_S: half a quad for 32 values, codebook entries of 4 values each; two more quads for 256 values with signs; in
+// the tail an fp16 scale, the entries' ninth bits, 4-bit scales of 32 values each. value = +- scale * level.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries[2]; uint signs; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -1,5 +1,5 @@
-// IQ3_XXS: half a quad for 32 values, codebook entries of 4 values each; two more quads for 256 values with signs and scales;
-// an fp16 scale in the tail. value = +- scale * level.
+// IQ3_XXS: half a quad for 32 values, codebook entries of 4 values each; two more quads for 256 values with signs and
+// scales; an fp16 scale in the tail. value = +- scale * level.
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries[2]; uint signs; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
@@ -13,5 +13,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return b;
 }
 vec4 block_values(Block b, uint i) {
-  return with_signs(b.scale * bytes(b.entries[i >> 2][i & 3]), eight_signs(b.signs >> (i >> 1) * 7 & 127) >> (i & 1) * 4);
+  uint signs = eight_signs(b.signs >> (i >> 1) * 7 & 127) >> (i & 1) * 4;
+  return with_signs(b.scale * bytes(b.entries[i >> 2][i & 3]), signs);
 }

@@ -1,5 +1,5 @@
-// IQ4_XS: eight quads of nibbles for 256 values; in the tail an fp16 scale, the high 2 and the low 4 bits of eight scales.
-// value = scale * level of the nibble.
+// IQ4_XS: eight quads of nibbles for 256 values; in the tail an fp16 scale, the high 2 and the low 4 bits of eight
+// scales. value = scale * level of the nibble.
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -1,5 +1,5 @@
-// MXFP4: nibbles in one quad, an exponent in the tail. value = 2^(exponent - 128) * twice E2M1. Scales below 2^-126 may be
-// flushed to zero.
+// MXFP4: nibbles in one quad, an exponent in the tail. value = 2^(exponent - 128) * twice E2M1. Scales below 2^-126
+// may be flushed to zero.
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

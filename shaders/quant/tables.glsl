@@ -1,5 +1,5 @@
-// Values that four bits stand for, for the four bytes of a word (loader/formats/tables.h). Constants and shifts: an array
-// would become memory.
+// Values that four bits stand for, for the four bytes of a word (loader/formats/tables.h). Constants and shifts: an
+// array would become memory.
 uvec4 four_bytes(uint w) { return uvec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
 
 // Twice E2M1. Integers, so that minus zero is zero, as in the table.
@@ -12,7 +12,8 @@ vec4 e2m1_doubled(uint w) {
 vec4 iq4_levels(uint w) {
   uvec4 q = four_bytes(w);
   bvec4 upper = notEqual(q & 4u, uvec4(0));
-  uvec4 low = mix(uvec4(0xbfad9881u), uvec4(0xf6eaddcfu), upper), high = mix(uvec4(0x26190d01u), uvec4(0x71594535u), upper);
+  uvec4 low = mix(uvec4(0xbfad9881u), uvec4(0xf6eaddcfu), upper);
+  uvec4 high = mix(uvec4(0x26190d01u), uvec4(0x71594535u), upper);
   uvec4 word = mix(low, high, greaterThan(q, uvec4(7)));
   return vec4(ivec4(word << (24u - (q & 3u) * 8u)) >> 24);
 }

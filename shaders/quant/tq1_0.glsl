@@ -1,8 +1,9 @@
-// TQ1_0: three quads for 256 values and in the tail four more bytes, then an fp16 scale. Digits in base 3, most significant
-// first: digit n of a byte is (byte * 3^n mod 256) * 3 / 256. value = scale * (digit - 1).
+// TQ1_0: three quads for 256 values and in the tail four more bytes, then an fp16 scale. Digits in base 3, most
+// significant first: digit n of a byte is (byte * 3^n mod 256) * 3 / 256. value = scale * (digit - 1).
 struct Block { uvec4 q[2]; float scale; };
 uvec4 digits(uvec4 w, uvec4 power) {  // of all four bytes of each word
-  uvec4 even = ((w & 0x00ff00ffu) * power & 0x00ff00ffu) * 3u, odd = ((w >> 8 & 0x00ff00ffu) * power & 0x00ff00ffu) * 3u;
+  uvec4 even = ((w & 0x00ff00ffu) * power & 0x00ff00ffu) * 3u;
+  uvec4 odd = ((w >> 8 & 0x00ff00ffu) * power & 0x00ff00ffu) * 3u;
   return even >> 8 & 0x00030003u | odd & 0x03000300u;
 }
 Block block_load(uint tile, uint tail, uint block, uint row) {

@@ -6,11 +6,11 @@
 namespace vkmoe {
 
 // One row for each file under formats/, which defines `format_NAME`.
-#define VKMOE_FORMATS(ROW)                                                                                             \
-  ROW(f32) ROW(f16) ROW(bf16)                                                                                          \
-  ROW(q8_0) ROW(q4_0) ROW(q4_1) ROW(q5_0) ROW(q5_1)                                                                    \
-  ROW(q2_k) ROW(q3_k) ROW(q4_k) ROW(q5_k) ROW(q6_k)                                                                    \
-  ROW(iq4_nl) ROW(iq4_xs) ROW(mxfp4) ROW(nvfp4) ROW(tq1_0) ROW(tq2_0)                                                  \
+#define VKMOE_FORMATS(ROW)                                                                                           \
+  ROW(f32) ROW(f16) ROW(bf16)                                                                                        \
+  ROW(q8_0) ROW(q4_0) ROW(q4_1) ROW(q5_0) ROW(q5_1)                                                                  \
+  ROW(q2_k) ROW(q3_k) ROW(q4_k) ROW(q5_k) ROW(q6_k)                                                                  \
+  ROW(iq4_nl) ROW(iq4_xs) ROW(mxfp4) ROW(nvfp4) ROW(tq1_0) ROW(tq2_0)                                                \
   ROW(iq1_s) ROW(iq1_m) ROW(iq2_xxs) ROW(iq2_xs) ROW(iq2_s) ROW(iq3_xxs) ROW(iq3_s)
 
 #define ROW(name) extern const Format format_##name;

@@ -37,9 +37,11 @@ TEST_CASE("all types of the table") {
   std::vector<std::string> names;
   for (const Format* format : all_formats()) names.push_back(format->name);
   std::sort(names.begin(), names.end());
-  CHECK(names == std::vector<std::string>{"BF16", "F16", "F32", "IQ1_M", "IQ1_S", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_S",
-                                          "IQ3_XXS", "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4", "Q2_K", "Q3_K", "Q4_0", "Q4_1",
-                                          "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K", "Q8_0", "TQ1_0", "TQ2_0"});
+  std::vector<std::string> expected = {
+      "BF16", "F16", "F32", "IQ1_M", "IQ1_S", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ3_S", "IQ3_XXS", "IQ4_NL",
+      "IQ4_XS", "MXFP4", "NVFP4", "Q2_K", "Q3_K", "Q4_0", "Q4_1", "Q4_K", "Q5_0", "Q5_1", "Q5_K", "Q6_K",
+      "Q8_0", "TQ1_0", "TQ2_0"};
+  CHECK(names == expected);
 }
 
 // Where a block with this one bit set has its bits on the device, quads first.

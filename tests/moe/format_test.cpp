@@ -9,8 +9,8 @@ using namespace vkmoe::test;
 
 namespace {
 
-// Random bits make good blocks of any format, except where a scale is not finite, so large that sums overflow or so small
-// that a device may flush it to zero.
+// Random bits make good blocks of any format, except where a scale is not finite, so large that sums overflow or so
+// small that a device may flush it to zero.
 void fill_block(const Format& format, std::mt19937& random, uint8_t* block) {
   std::vector<float> values(format.block_elems);
   auto good = [](float v) { return v == 0 || (std::abs(v) < 1e9f && std::abs(v) > 1e-30f); };
@@ -31,9 +31,11 @@ struct Pair {
       : bytes(experts * n * row_bytes(format, k)), values(experts * n * k) {
     std::mt19937 random(seed);
     for (size_t at = 0; at < bytes.size(); at += format.block_bytes) fill_block(format, random, &bytes[at]);
-    for (uint32_t r = 0; r < experts * n; ++r) decode_row(format, &bytes[r * row_bytes(format, k)], 0, k, &values[r * k]);
+    for (uint32_t r = 0; r < experts * n; ++r)
+      decode_row(format, &bytes[r * row_bytes(format, k)], 0, k, &values[r * k]);
     tensor = {"weight", &format, {experts, n, k}, bytes.data(), bytes.size()};
-    decoded = {"decoded", find_format("F32"), {experts, n, k}, reinterpret_cast<const uint8_t*>(values.data()), values.size() * 4};
+    decoded = {"decoded", find_format("F32"), {experts, n, k},
+               reinterpret_cast<const uint8_t*>(values.data()), values.size() * 4};
     matrix.n = f32.n = n;
     matrix.k = f32.k = k;
     for (uint32_t e = 0; e < experts; ++e) {
@@ -48,7 +50,9 @@ Weight place(const Matrix& matrix, const Matrix* up = nullptr) {
 }
 
 // Odd numbers of device blocks, so that tails do not end with a word; no multiple of 32 where the format allows it.
-uint32_t columns(const Format& format) { return format.block_elems == 1 ? 40 : format.block_elems * (format.block_elems == 32 ? 11 : 3); }
+uint32_t columns(const Format& format) {
+  return format.block_elems == 1 ? 40 : format.block_elems * (format.block_elems == 32 ? 11 : 3);
+}
 
 Rows random_rows(uint32_t n, uint32_t k, uint32_t seed, std::vector<float>* values = nullptr) {
   std::mt19937 random(seed);
@@ -90,7 +94,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 // Results of n_rows rows, `at_once` rows a dispatch.
-std::vector<float> dense(const Tuning& tuning, const Weight& weight, const Rows& x, uint32_t n_rows, uint32_t at_once) {
+std::vector<float> dense(const Tuning& tuning, const Weight& weight, const Rows& x, uint32_t n_rows,
+                         uint32_t at_once) {
   std::vector<float> all;
   for (uint32_t first = 0; first < n_rows; first += at_once) {
     uint32_t n = std::min(at_once, n_rows - first);
@@ -129,7 +134,8 @@ std::vector<float> direct(const Weight& weight, const Rows& x) {
   routing.n_tokens = 1;
   routing.top_k = 2;
   routing.ids = words({1, 0});
-  run(Tuning::of(device()->caps()), [&](Recorder& r) { expert_matmul(r, weight, x, y, routing, true, 0, EPILOGUE_SWIGLU); });
+  run(Tuning::of(device()->caps()),
+      [&](Recorder& r) { expert_matmul(r, weight, x, y, routing, true, 0, EPILOGUE_SWIGLU); });
   return download(y, 2, weight.n);
 }
 

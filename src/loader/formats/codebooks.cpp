@@ -1,6 +1,6 @@
-// The codebooks of ggml's IQ types, as data of those formats (ggml/src/ggml-common.h, MIT, Copyright (c) 2023-2026 The ggml
-// authors), a word for each entry. Eight values: codes 0, 1, 2 in nibbles, value v in the low, v + 4 in the high half of
-// byte v. Four values: as bytes.
+// The codebooks of ggml's IQ types, as data of those formats (ggml/src/ggml-common.h, MIT, Copyright (c) 2023-2026
+// The ggml authors), a word for each entry. Eight values: codes 0, 1, 2 in nibbles, value v in the low, v + 4 in the
+// high half of byte v. Four values: as bytes.
 #include "loader/formats/codebooks.h"
 
 namespace vkmoe {

@@ -4,8 +4,8 @@
 
 namespace vkmoe {
 
-// Eight values an entry: codes 0, 1, 2 in nibbles, value v in the low, v + 4 in the high half of byte v. A code c stands
-// for 8, 25, 43 in IQ2 and for c - 1 in IQ1.
+// Eight values an entry: codes 0, 1, 2 in nibbles, value v in the low, v + 4 in the high half of byte v. A code c
+// stands for 8, 25, 43 in IQ2 and for c - 1 in IQ1.
 extern const uint32_t codebook_iq2_xxs[256], codebook_iq2_xs[512], codebook_iq2_s[1024], codebook_iq1[2048];
 // Four values an entry, as bytes.
 extern const uint32_t codebook_iq3_xxs[256], codebook_iq3_s[512];

@@ -1,6 +1,6 @@
-// IQ1_M: 256 values. A block is 32 bytes (the low 8 bits of the codebook entries of 8 values each), 16 bytes with a nibble
-// for each entry: its high 3 bits, the sign of the shift by 1/8; then 4 times 16 bits: four 3-bit scales of 16 values each
-// and a quarter of d (binary16), lowest first. value = d * (2 * scale + 1) * (level + shift).
+// IQ1_M: 256 values. A block is 32 bytes (the low 8 bits of the codebook entries of 8 values each), 16 bytes with a
+// nibble for each entry: its high 3 bits, the sign of the shift by 1/8; then 4 times 16 bits: four 3-bit scales of 16
+// values each and a quarter of d (binary16), lowest first. value = d * (2 * scale + 1) * (level + shift).
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"
 #include "loader/formats/pack.h"
@@ -24,7 +24,8 @@ static void decode(const uint8_t* block, float* values) {
   }
 }
 
-// Two quads of entries, one of nibbles; in the tail d, then the two scales of each 32 values: their high 2, their low 4 bits.
+// Two quads of entries, one of nibbles; in the tail d, then the two scales of each 32 values: their high 2, their low
+// 4 bits.
 static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(quads, blocks, 48);
   const uint8_t* scales = blocks + 48;

@@ -1,5 +1,5 @@
-// IQ1_S: 256 values. A block is d (binary16), 32 bytes (the low 8 bits of the codebook entries of 8 values each), then for
-// each 32 values 16 bits: four times the entries' high 3 bits, a 3-bit scale, the sign of the shift by 1/8.
+// IQ1_S: 256 values. A block is d (binary16), 32 bytes (the low 8 bits of the codebook entries of 8 values each),
+// then for each 32 values 16 bits: four times the entries' high 3 bits, a 3-bit scale, the sign of the shift by 1/8.
 // value = d * (2 * scale + 1) * (level + shift).
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"

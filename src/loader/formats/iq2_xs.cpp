@@ -1,5 +1,5 @@
-// IQ2_XS: 256 values. A block is d (binary16), 32 times 16 bits for 8 values each: 9 bits of codebook entry and 7 signs,
-// then 8 bytes with the 4-bit scales of 16 values each. value = d * (0.5 + scale) * 0.25 * level.
+// IQ2_XS: 256 values. A block is d (binary16), 32 times 16 bits for 8 values each: 9 bits of codebook entry and 7
+// signs, then 8 bytes with the 4-bit scales of 16 values each. value = d * (0.5 + scale) * 0.25 * level.
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"
 #include "loader/formats/pack.h"
@@ -21,6 +21,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail + 2, blocks + 66, 8);
 }
 
-extern constinit const Format format_iq2_xs = {"IQ2_XS", 17, 256, 74, 256, 4, 10, decode, split, codebook_iq2_xs, 512};
+extern constinit const Format format_iq2_xs = {"IQ2_XS", 17, 256, 74, 256, 4, 10, decode, split,
+                                               codebook_iq2_xs, 512};
 
 }  // namespace vkmoe

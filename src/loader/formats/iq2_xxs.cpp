@@ -1,5 +1,5 @@
-// IQ2_XXS: 256 values. A block is d (binary16), then for each 32 values: four bytes, the codebook entries of 8 values each,
-// and 32 bits: four times 7 signs, a 4-bit scale. value = d * (0.5 + scale) * 0.25 * level.
+// IQ2_XXS: 256 values. A block is d (binary16), then for each 32 values: four bytes, the codebook entries of 8 values
+// each, and 32 bits: four times 7 signs, a 4-bit scale. value = d * (0.5 + scale) * 0.25 * level.
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"
 #include "loader/formats/pack.h"
@@ -23,6 +23,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq2_xxs = {"IQ2_XXS", 16, 256, 66, 256, 4, 2, decode, split, codebook_iq2_xxs, 256};
+extern constinit const Format format_iq2_xxs = {"IQ2_XXS", 16, 256, 66, 256, 4, 2, decode, split,
+                                                codebook_iq2_xxs, 256};
 
 }  // namespace vkmoe

@@ -1,6 +1,6 @@
-// IQ3_S: 256 values. A block is d (binary16), 64 bytes (the low 8 bits of the codebook entries of 4 values each), 8 bytes
-// with the entries' ninth bits, 32 bytes of signs, 4 bytes with the 4-bit scales of 32 values each.
-// value = d * (1 + 2 * scale) * level.
+// IQ3_S: 256 values. A block is d (binary16), 64 bytes (the low 8 bits of the codebook entries of 4 values each), 8
+// bytes with the entries' ninth bits, 32 bytes of signs, 4 bytes with the 4-bit scales of 32 values each. value = d *
+// (1 + 2 * scale) * level.
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"
 #include "loader/formats/pack.h"
@@ -12,7 +12,8 @@ static void decode(const uint8_t* block, float* values) {
   for (int i = 0; i < 256; i++) {
     uint32_t high = block[66 + i / 32] >> (i / 4 % 8) & 1, scale = block[106 + i / 64] >> (i / 32 % 2 * 4) & 15;
     float dl = d * float(1 + 2 * scale);
-    values[i] = with_sign(dl * iq3_level(codebook_iq3_s[block[2 + i / 4] | high << 8], i % 4), block[74 + i / 8], i % 8);
+    float level = iq3_level(codebook_iq3_s[block[2 + i / 4] | high << 8], i % 4);
+    values[i] = with_sign(dl * level, block[74 + i / 8], i % 8);
   }
 }
 

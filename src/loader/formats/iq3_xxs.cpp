@@ -1,5 +1,5 @@
-// IQ3_XXS: 256 values. A block is d (binary16), 64 bytes (codebook entries of 4 values each), then for each 32 values 32
-// bits: four times 7 signs, a 4-bit scale. value = d * (0.5 + scale) * 0.5 * level.
+// IQ3_XXS: 256 values. A block is d (binary16), 64 bytes (codebook entries of 4 values each), then for each 32 values
+// 32 bits: four times 7 signs, a 4-bit scale. value = d * (0.5 + scale) * 0.5 * level.
 #include "loader/format.h"
 #include "loader/formats/codebooks.h"
 #include "loader/formats/pack.h"
@@ -23,6 +23,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq3_xxs = {"IQ3_XXS", 18, 256, 98, 256, 6, 2, decode, split, codebook_iq3_xxs, 256};
+extern constinit const Format format_iq3_xxs = {"IQ3_XXS", 18, 256, 98, 256, 6, 2, decode, split,
+                                                codebook_iq3_xxs, 256};
 
 }  // namespace vkmoe

@@ -1,5 +1,5 @@
-// IQ4_XS: 256 values (d * (scale - 32)) * level[q], scale of each 32. A block is d (binary16), the high two bits of eight
-// scales (16 bits), their low four bits (4 bytes), then eight times 16 bytes as in Q4_0.
+// IQ4_XS: 256 values (d * (scale - 32)) * level[q], scale of each 32. A block is d (binary16), the high two bits of
+// eight scales (16 bits), their low four bits (4 bytes), then eight times 16 bytes as in Q4_0.
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 #include "loader/formats/tables.h"

@@ -1,5 +1,5 @@
-// MXFP4 (OCP Microscaling 1.0): 32 values 2^(e - 127) * E2M1; a block is e, then 16 bytes as in Q4_0. E2M1 is doubled to
-// make it an integer and 2^(e - 128) taken for the scale, as in ggml.
+// MXFP4 (OCP Microscaling 1.0): 32 values 2^(e - 127) * E2M1; a block is e, then 16 bytes as in Q4_0. E2M1 is doubled
+// to make it an integer and 2^(e - 128) taken for the scale, as in ggml.
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 #include "loader/formats/tables.h"

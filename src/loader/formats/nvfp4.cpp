@@ -1,5 +1,6 @@
-// NVFP4: 64 values scale * E2M1, scale of each 16. A block is four scales (E4M3 without sign), then four times 8 bytes: the
-// low nibbles are 8 values, the high ones the next 8. E2M1 is doubled to make it an integer and the scale halved.
+// NVFP4: 64 values scale * E2M1, scale of each 16. A block is four scales (E4M3 without sign), then four times 8
+// bytes: the low nibbles are 8 values, the high ones the next 8. E2M1 is doubled to make it an integer and the scale
+// halved.
 #include <cmath>
 
 #include "loader/format.h"

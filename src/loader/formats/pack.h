@@ -1,5 +1,5 @@
-// How the small integers of 32 values lie on the device, so that shaders/quant/unpack.glsl gets four neighbouring ones
-// with one shift and one mask. Values 4i .. 4i+3 are always the same bits of the four bytes of one word.
+// How the small integers of 32 values lie on the device, so that shaders/quant/unpack.glsl gets four neighbouring
+// ones with one shift and one mask. Values 4i .. 4i+3 are always the same bits of the four bytes of one word.
 #pragma once
 #include <cstdint>
 #include <cstring>

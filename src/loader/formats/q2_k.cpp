@@ -1,6 +1,6 @@
-// Q2_K: 256 values (d * scale) * q - (dmin * minimum), scale and minimum of each 16. A block is 16 bytes, scale in the low
-// and minimum in the high nibble; two times 32 bytes of pairs (of 128 values, i, i + 32, i + 64, i + 96 in byte i); d and
-// dmin (binary16).
+// Q2_K: 256 values (d * scale) * q - (dmin * minimum), scale and minimum of each 16. A block is 16 bytes, scale in
+// the low and minimum in the high nibble; two times 32 bytes of pairs (of 128 values, i, i + 32, i + 64, i + 96 in
+// byte i); d and dmin (binary16).
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 

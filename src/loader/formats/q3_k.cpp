@@ -1,5 +1,5 @@
-// Q3_K: 256 values (d * (scale - 32)) * (q - 4), scale of each 16. A block is 32 bytes whose bit i are the third bits of
-// the i-th 32 values, 64 bytes of pairs as in Q2_K, 12 bytes of scales, d (binary16).
+// Q3_K: 256 values (d * (scale - 32)) * (q - 4), scale of each 16. A block is 32 bytes whose bit i are the third bits
+// of the i-th 32 values, 64 bytes of pairs as in Q2_K, 12 bytes of scales, d (binary16).
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 

@@ -1,5 +1,6 @@
-// Q4_K: 256 values (d * scale) * q - (dmin * minimum), scale and minimum of each 32. A block is d and dmin (binary16), 12
-// bytes of scales and minima, then 4 times 32 bytes: the low nibbles are 32 values, the high ones the next 32.
+// Q4_K: 256 values (d * scale) * q - (dmin * minimum), scale and minimum of each 32. A block is d and dmin
+// (binary16), 12 bytes of scales and minima, then 4 times 32 bytes: the low nibbles are 32 values, the high ones the
+// next 32.
 #include "loader/format.h"
 #include "loader/formats/k_scales.h"
 

@@ -1,5 +1,5 @@
-// Q5_K: 256 values as in Q4_K, with a fifth bit. A block is d and dmin (binary16), 12 bytes of scales and minima, 32 bytes
-// whose bit i are the fifth bits of the i-th 32 values, then 128 bytes as in Q4_K.
+// Q5_K: 256 values as in Q4_K, with a fifth bit. A block is d and dmin (binary16), 12 bytes of scales and minima, 32
+// bytes whose bit i are the fifth bits of the i-th 32 values, then 128 bytes as in Q4_K.
 #include "loader/format.h"
 #include "loader/formats/k_scales.h"
 

@@ -1,6 +1,6 @@
-// Q6_K: 256 values (d * scale) * (q - 32), an int8 scale of each 16. A block is two times 64 bytes of low nibbles (the
-// first 64 of 128 values in the low, the others in the high half), two times 32 bytes of high pairs (values i, i + 32,
-// i + 64, i + 96 in byte i), 16 scales, d (binary16).
+// Q6_K: 256 values (d * scale) * (q - 32), an int8 scale of each 16. A block is two times 64 bytes of low nibbles
+// (the first 64 of 128 values in the low, the others in the high half), two times 32 bytes of high pairs (values i, i
+// + 32, i + 64, i + 96 in byte i), 16 scales, d (binary16).
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 

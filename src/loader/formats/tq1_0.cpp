@@ -1,6 +1,6 @@
-// TQ1_0: 256 values d * t, t of -1, 0, 1, five to a byte in base 3: a byte is the ceiling of 256 * 0.abcde, so that digit
-// n is (byte * 3^n mod 256) * 3 / 256. A block is 32 bytes (digit n of byte i is value 32n + i), 16 bytes (160 + 16n + i),
-// 4 bytes of four digits (240 + 4n + i), d (binary16).
+// TQ1_0: 256 values d * t, t of -1, 0, 1, five to a byte in base 3: a byte is the ceiling of 256 * 0.abcde, so that
+// digit n is (byte * 3^n mod 256) * 3 / 256. A block is 32 bytes (digit n of byte i is value 32n + i), 16 bytes (160
+// + 16n + i), 4 bytes of four digits (240 + 4n + i), d (binary16).
 #include "loader/format.h"
 #include "loader/formats/pack.h"
 
