@@ -145,7 +145,7 @@ TEST_CASE("GGUF: tensors that do not fit") {
             [&](GgufWriter& w) { w.tensor("t", {64}, 0, data).tensor("u", {4}, 0, "", 224); });
   check_bad({"'overlap'", "overlaps"},
             [&](GgufWriter& w) { w.tensor("t", {64}, 0, data).tensor("overlap", {64}, 0, "", 0); });
-  check_bad({"'t'", "ggml type 12", "Q4_K"}, [&](GgufWriter& w) { w.tensor("t", {256}, 12, data); },
+  check_bad({"'t'", "ggml type 15", "Q8_K"}, [&](GgufWriter& w) { w.tensor("t", {256}, 15, data); },
             VKMOE_ERROR_UNSUPPORTED);
   check_bad({"'t'", "ggml type 77", "unknown"}, [&](GgufWriter& w) { w.tensor("t", {256}, 77, data); },
             VKMOE_ERROR_UNSUPPORTED);

@@ -194,10 +194,10 @@ TEST_CASE("the default model's tokenizer gives transformers' ids") {
 
 TEST_CASE("a model's folder and its GGUFs have the same tokenizer") {
   std::string text = "In the beginning \u00e9t\u00e9 was 42.\n\n  \tThe end's <|im_end|>";
+  int ggufs = 0;
   for (const auto& family : std::filesystem::directory_iterator(data_path("goldens"))) {
     auto folder = ModelFile::open(family.path().string());
     auto expected = Tokenizer::load(*folder)->encode(text, true);
-    int ggufs = 0;
     for (const auto& entry : std::filesystem::directory_iterator(family.path())) {
       if (entry.path().extension() != ".gguf") continue;
       std::string path = entry.path().string();
@@ -207,8 +207,8 @@ TEST_CASE("a model's folder and its GGUFs have the same tokenizer") {
       CHECK(Tokenizer::load(*model)->encode(text, true) == expected);
       ggufs++;
     }
-    CHECK(ggufs > 0);
   }
+  CHECK(ggufs > 3);
 }
 
 TEST_CASE("bos, eos and chat template of a folder") {
@@ -379,9 +379,16 @@ TEST_CASE("GGUF tokenizers that are not known, or contradict themselves") {
   fails(VKMOE_ERROR_BAD_FILE, {"token_type", "1 to 6", "9"}, "tokenizer.ggml.token_type", std::vector<int>(512, 9));
   fails(VKMOE_ERROR_BAD_FILE, {"tokenizer.ggml.merges", "'ab'"}, "tokenizer.ggml.merges", {"ab"});
   fails(VKMOE_ERROR_BAD_FILE, {"tokenizer.ggml.merges", "''"}, "tokenizer.ggml.merges", {""});
-  fails(VKMOE_ERROR_BAD_FILE, {"merge 0", "vocabulary"}, "tokenizer.ggml.merges", {"q q"});
   fails(VKMOE_ERROR_BAD_FILE, {"bos_token_id", "below 512", "512"}, "tokenizer.ggml.bos_token_id", 512);
   fails(VKMOE_ERROR_BAD_FILE, {"eos_token_id", "-3"}, "tokenizer.ggml.eos_token_id", -3);
+}
+
+TEST_CASE("a GGUF's merges outside of its vocabulary do nothing") {
+  ModelFile plain = gguf_with(golden_json(), "qwen2"), more = plain;
+  more.metadata["tokenizer.ggml.merges"].push_back("q zzzzz");
+  more.metadata["tokenizer.ggml.merges"].insert(more.metadata["tokenizer.ggml.merges"].begin(), "zzzzz zzzzz");
+  std::string text = "In the beginning was the word, and qzzzzz zzzzzzzzzz.";
+  CHECK(Tokenizer::load(more)->encode(text, false) == Tokenizer::load(plain)->encode(text, false));
 }
 
 TEST_CASE("a tokenizer.json changed anywhere either works or fails with a message") {
