@@ -35,7 +35,7 @@ void add_run_options(CLI::App& app, RunOptions& options, const char* context_fla
       "-d,--device", options.device,
       "index or a part of the name of a Vulkan device, see vkmoe devices (default: $VKMOE_DEVICE, else the best)");
   app.add_flag("--reference", options.reference, "compute with plain loops on the CPU instead of a Vulkan device");
-  app.add_option(context_flags, options.context_tokens, "room for tokens (default: the model's own, at most 4096)")
+  app.add_option(context_flags, options.context_tokens, "room for tokens (default: the model's own, at most 4096); more than its own works, but badly")
       ->check(CLI::PositiveNumber);
   app.add_option("--chunk", options.chunk_tokens,
                  "most prompt tokens in one pass over the model (default: chosen by vkmoe)")

@@ -156,7 +156,8 @@ VKMOE_API vkmoe_status vkmoe_chat_format(const vkmoe_model *model, const vkmoe_m
 
 typedef struct vkmoe_session_options {
   size_t size_bytes;
-  uint32_t context_tokens; /* room in the KV cache; 0: the model's own context, at most 4096 */
+  uint32_t context_tokens; /* room in the KV cache; 0: the model's own context, at most 4096. More than the model's own
+                              works, but models answer badly beyond what they were made for */
   uint32_t chunk_tokens;   /* most tokens that one pass over the model takes while feeding; 0: chosen by the library */
   int profile;             /* 1: take a timestamp around every kernel, for vkmoe_session_stats_json() */
 } vkmoe_session_options;

@@ -238,10 +238,8 @@ vkmoe_status vkmoe_session_open(vkmoe_model* model, const vkmoe_session_options*
     vkmoe_session_options chosen;
     vkmoe_session_options_init(&chosen);
     if (options) std::memcpy(&chosen, options, std::min(options->size_bytes, sizeof(chosen)));
-    uint32_t most = model->hyper().context_tokens;
-    uint32_t context = chosen.context_tokens ? chosen.context_tokens : std::min(most, default_context);
-    if (context > most)
-      fail(VKMOE_ERROR_INVALID_ARGUMENT, "context_tokens: the model was made for at most ", most, ", found ", context);
+    uint32_t context = chosen.context_tokens ? chosen.context_tokens
+                                             : std::min(model->hyper().context_tokens, default_context);
     auto made = std::make_unique<vkmoe_session>();
     made->model = model;
     if (model->model)
