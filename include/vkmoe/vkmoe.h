@@ -215,7 +215,7 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
                                               uint32_t *made);
 
 /* Stops the feed or generate that runs in another thread as soon as the work under way on the device is done; that
- * call returns VKMOE_ERROR_CANCELLED. */
+ * call returns VKMOE_ERROR_CANCELLED. Called while nothing runs, it stops the next one: a request is never lost. */
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
