@@ -116,7 +116,7 @@ void DeviceSession::forward(const int32_t* new_ids, uint32_t count, uint32_t pos
   for (uint32_t done = 0; done < count;) {
     check_cancelled();
     uint32_t n = std::min(count - done, a_.chunk);
-    if (position + done + n > tuning_.most_walked_keys) n = 1;  // one token's keys are shared out
+    if (position + done + n > tuning_.most_walked_keys(model_->hyper.head_dim)) n = 1;  // one token's keys are shared out
     set_step(new_ids + done, n, position + done);
     std::vector<const Recording*> pieces;
     for (const auto& piece : pass(n)) pieces.push_back(piece.get());

@@ -19,7 +19,7 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
                BufferView groups, const AttentionParams& params) {
   uint32_t rows = params.n_tokens * (params.n_heads / params.n_kv_heads);
   uint32_t per_group = queries_per_group(r.device.caps(), rows, params.head_dim);
-  bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys);
+  bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
   const Kernel& kernel = r.device.kernel("attention", {std::min(r.tuning.lanes, 32u), params.head_dim, per_group, split});
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials};
   if (!split) {

@@ -21,9 +21,10 @@ struct Tuning {
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
   uint32_t lanes;               // of kernels that share a row among invocations
   uint32_t sample_lanes;
-  // Keys that a query may walk over in one invocation. Mesa's llvmpipe silently ends an invocation's loops after 65,535
-  // iterations in all; a key costs it up to about four.
-  uint32_t most_walked_keys;
+  // Loop iterations that an invocation may make. Mesa's llvmpipe silently ends an invocation's loops after 65,535 in all.
+  uint32_t most_iterations;
+  // Keys that one invocation of attention may walk over: a block of them takes it up to head_dim + 128 iterations.
+  uint64_t most_walked_keys(uint32_t head_dim) const { return uint64_t(most_iterations) / (head_dim + 128) * KEY_BLOCK; }
   static Tuning of(const Caps& caps);
   static Tuning cpu(const Caps& caps);
   static Tuning gpu();

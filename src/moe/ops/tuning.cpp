@@ -11,7 +11,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.share_keys = false;
   t.lanes = 8;
   t.sample_lanes = 128;
-  t.most_walked_keys = 8192;
+  t.most_iterations = 60000;
   return t;
 }
 
@@ -25,7 +25,7 @@ Tuning Tuning::gpu() {
   t.share_keys = true;
   t.lanes = 64;
   t.sample_lanes = 128;
-  t.most_walked_keys = 0xffffffffu;
+  t.most_iterations = 0xffffffffu;
   return t;
 }
 
