@@ -51,7 +51,7 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("attention groups", 16);
 }
 
-Buffer angle_table(Device& device, Buffer buffer, const Hyper& h, uint32_t capacity) {
+void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t capacity) {
   uint32_t pairs = h.rotary_dim / 2;
   std::vector<float> table(size_t(capacity) * pairs * 2);
   for (uint32_t i = 0; i < pairs; ++i) {
@@ -62,7 +62,6 @@ Buffer angle_table(Device& device, Buffer buffer, const Hyper& h, uint32_t capac
     }
   }
   device.upload(buffer, 0, table.data(), table.size() * 4);
-  return buffer;
 }
 
 }  // namespace
@@ -139,7 +138,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   ring = device.create_buffer(SAMPLE_RING * 4, MemoryUse::readback, "sampled ids");
   zero.end();
   device.wait(device.submit({&zero}));
-  angle_table(device, angles, h, capacity);
+  fill_angles(device, angles, h, capacity);
 }
 
 Routing Activations::routing_for(uint32_t n_tokens) const {

@@ -64,6 +64,9 @@ class Finder {
     return false;
   }
 
+  // The tensor of a role that no layer has its own of; nullptr when the file lacks it.
+  const Tensor* tensor(const std::string& role) const { return file_.find(alternatives(role, 0)[0]); }
+
   const Tensor* vector(const std::string& role, uint32_t layer, uint64_t n) const {
     const std::string name = alternatives(role, layer)[0];
     const Tensor* found = file_.find(name);
@@ -203,8 +206,7 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   Finder find(*file, architecture);
 
   if (!find.has("embedding")) find.matrix("embedding", 0, h.vocab, h.hidden);  // fails with the tensor's name
-  const char* name = file->kind == ModelFile::Kind::gguf ? "token_embd.weight" : "model.embed_tokens.weight";
-  const Tensor* table = file->find(name);
+  const Tensor* table = find.tensor("embedding");
   if (table && table->shape.size() == 2 && table->shape[0] < (1u << 24)) h.vocab = uint32_t(table->shape[0]);
   if (file->kind == ModelFile::Kind::hugging_face) h.vocab = Keys(*file).u32("vocab_size", 1, 1 << 24);
   spec.embedding = find.matrix("embedding", 0, h.vocab, h.hidden);

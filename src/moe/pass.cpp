@@ -1,7 +1,5 @@
 #include "moe/pass.h"
 
-#include <cmath>
-
 namespace vkmoe {
 namespace {
 
