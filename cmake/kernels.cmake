@@ -13,7 +13,6 @@ add_executable(embed_kernels tools/embed_kernels.cpp)
 target_include_directories(embed_kernels PRIVATE ${SPIRV_CROSS_INCLUDE})
 target_link_libraries(embed_kernels PRIVATE ${SPIRV_CROSS_LIBRARY})
 
-file(GLOB_RECURSE kernel_headers CONFIGURE_DEPENDS shaders/*.glsl shaders/*.h)
 file(GLOB kernel_sources CONFIGURE_DEPENDS shaders/*.comp)
 set(kernel_binaries)
 file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels)
@@ -21,11 +20,13 @@ file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/kernels)
 function(vkmoe_compile_kernel source name)
   set(output ${CMAKE_BINARY_DIR}/kernels/${name}.spv)
   add_custom_command(OUTPUT ${output}
-    COMMAND ${GLSLANG} --quiet --target-env vulkan1.1 -g0 -I${CMAKE_SOURCE_DIR}/shaders ${ARGN} -o ${output}.raw ${source}
+    COMMAND ${GLSLANG} --quiet --target-env vulkan1.1 -g0 -I${CMAKE_SOURCE_DIR}/shaders ${ARGN} --depfile ${output}.d
+            -o ${output} ${source}
+    COMMAND ${CMAKE_COMMAND} -E rename ${output} ${output}.raw
     COMMAND ${SPIRV_OPT} --target-env=vulkan1.1 --preserve-bindings --preserve-spec-constants -O
             ${output}.raw -o ${output}
     COMMAND ${SPIRV_VAL} --target-env vulkan1.1 ${output}
-    DEPENDS ${source} ${kernel_headers}
+    DEPENDS ${source} DEPFILE ${output}.d
     COMMENT "kernel ${name}" VERBATIM)
   set(kernel_binaries ${kernel_binaries} ${output} PARENT_SCOPE)
 endfunction()
