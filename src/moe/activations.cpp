@@ -53,12 +53,13 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
 
 void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t capacity) {
   uint32_t pairs = h.rotary_dim / 2;
+  double factor = h.rope_scaling.attention_factor;
+  std::vector<double> frequencies = rope_frequencies(h.rope_scaling, h.rope_theta, h.rotary_dim, capacity);
   std::vector<float> table(size_t(capacity) * pairs * 2);
   for (uint32_t i = 0; i < pairs; ++i) {
-    double frequency = std::pow(h.rope_theta, -2.0 * i / h.rotary_dim);
     for (uint32_t position = 0; position < capacity; ++position) {
-      table[(size_t(position) * pairs + i) * 2] = float(std::cos(position * frequency));
-      table[(size_t(position) * pairs + i) * 2 + 1] = float(std::sin(position * frequency));
+      table[(size_t(position) * pairs + i) * 2] = float(factor * std::cos(position * frequencies[i]));
+      table[(size_t(position) * pairs + i) * 2 + 1] = float(factor * std::sin(position * frequencies[i]));
     }
   }
   device.upload(buffer, 0, table.data(), table.size() * 4);

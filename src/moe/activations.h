@@ -14,7 +14,7 @@ struct Activations {
   uint32_t capacity, chunk, max_blocks;
 
   std::vector<Buffer> keys, values;  // by layer
-  Buffer angles;                     // (capacity, rotary_dim / 2, 2): cos, sin
+  Buffer angles;                     // (capacity, rotary_dim / 2, 2): cos, sin, scaled
   Buffer step, tokens, history, rule, ring;
   Buffer attention_groups;
 

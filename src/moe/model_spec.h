@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "loader/model_file.h"
+#include "moe/rope.h"
 #include "shared/layer.h"
 #include "shared/route.h"
 
@@ -20,6 +21,7 @@ struct Hyper {
   float rms_epsilon = 0;
   double rope_theta = 10000;
   uint32_t rotary_dim = 0;
+  RopeScaling rope_scaling;
   bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
   uint32_t qk_norm = QK_NORM_NONE;
   bool qkv_bias = false;

@@ -6,8 +6,17 @@
 namespace vkmoe {
 
 const nlohmann::json* Keys::find(const std::string& key) const {
-  auto at = file_.metadata.find(prefix_ + key);
-  return at == file_.metadata.end() || at->is_null() ? nullptr : &*at;
+  const nlohmann::json* object = &file_.metadata;
+  std::string name = prefix_ + key;
+  size_t dot = name.find('.');
+  if (file_.kind == ModelFile::Kind::hugging_face && dot != std::string::npos) {  // config.json nests; GGUF's keys are flat
+    auto outer = object->find(name.substr(0, dot));
+    if (outer == object->end() || !outer->is_object()) return nullptr;
+    object = &*outer;
+    name = name.substr(dot + 1);
+  }
+  auto at = object->find(name);
+  return at == object->end() || at->is_null() ? nullptr : &*at;
 }
 
 bool Keys::has(const std::string& key) const { return find(key) != nullptr; }
@@ -83,8 +92,6 @@ void read_common_gguf(const ModelFile& file, const std::string& prefix, Hyper& h
   h.rms_epsilon = float(keys.number("attention.layer_norm_rms_epsilon"));
   h.rope_theta = keys.number_or("rope.freq_base", 10000);
   h.rotary_dim = keys.u32_or("rope.dimension_count", h.head_dim, 2, 1024);
-  keys.expect_text("rope.scaling.type", "none");
-  if (keys.number_or("rope.scaling.factor", 1) != 1) keys.refuse("rope.scaling.factor", "expected 1");
 }
 
 void read_common_hugging_face(const ModelFile& file, Hyper& h) {
@@ -103,22 +110,13 @@ void read_common_hugging_face(const ModelFile& file, Hyper& h) {
   h.rotary_dim = keys.has("rotary_dim") ? keys.u32("rotary_dim", 2, h.head_dim) : uint32_t(h.head_dim * rotary);
   keys.expect_text("hidden_act", "silu");
   for (const char* name : {"rope_parameters", "rope_scaling"}) {
-    auto rope = file.metadata.find(name);
-    if (rope == file.metadata.end() || rope->is_null()) continue;
-    if (!rope->is_object()) keys.refuse(name, "expected an object");
-    for (const char* type : {"rope_type", "type"}) {
-      if (rope->contains(type) && (*rope)[type] != "default")
-        fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": key ", name, ".", type, " = ", (*rope)[type].dump(),
-             " is not supported: expected \"default\"");
+    Keys rope(file, cat(name, "."));
+    if (rope.has("partial_rotary_factor")) {
+      rotary = rope.number("partial_rotary_factor");
+      if (!(rotary > 0 && rotary <= 1)) rope.refuse("partial_rotary_factor", "expected a number above 0, at most 1");
+      h.rotary_dim = uint32_t(h.head_dim * rotary);
     }
-    auto part = rope->find("partial_rotary_factor");
-    if (part != rope->end() && part->is_number()) {
-      double factor = part->get<double>();
-      if (!(factor > 0 && factor <= 1)) keys.refuse(name, "expected a partial_rotary_factor above 0, at most 1");
-      h.rotary_dim = uint32_t(h.head_dim * factor);
-    }
-    auto theta = rope->find("rope_theta");
-    if (theta != rope->end() && theta->is_number()) h.rope_theta = theta->get<double>();
+    h.rope_theta = rope.number_or("rope_theta", h.rope_theta);
   }
 }
 
@@ -128,6 +126,7 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
   Hyper h;
   if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, h);
   else read_common_hugging_face(file, h);
+  h.rope_scaling = read_rope_scaling(file, gguf_prefix, h.context_tokens);
   if (h.n_heads % h.n_kv_heads != 0)
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": ", h.n_heads, " query heads cannot share ", h.n_kv_heads, " key-value heads");
   if (h.head_dim % 4 != 0 || h.rotary_dim % 2 != 0 || h.rotary_dim > h.head_dim)

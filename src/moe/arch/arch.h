@@ -30,7 +30,7 @@ extern const Architecture dots1_architecture, ernie4_5_moe_architecture, glm4_mo
 // Names that nearly all families share (embedding, attention, norms), followed by a family's own.
 std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own);
 
-// Typed access to config.json or GGUF metadata; every failure names file, key, expectation and what was found.
+// Typed access to config.json (prefix "outer." for the keys of an object in it) or GGUF metadata; every failure names file, key, expectation and what was found.
 class Keys {
  public:
   explicit Keys(const ModelFile& file, std::string prefix = "") : file_(file), prefix_(std::move(prefix)) {}

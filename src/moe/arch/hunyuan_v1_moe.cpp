@@ -1,5 +1,7 @@
 // Hunyuan-A13B (Tencent 2025), after transformers' modeling_hunyuan_v1_moe.py: RMSNorm per head after the rotation; a shared
 // expert without a gate.
+#include <cmath>
+
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -26,6 +28,15 @@ Hyper read(const ModelFile& file) {
     fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": ", h.n_experts, " experts with ", h.top_k, " a token: at most ",
          GATE_MAX_EXPERTS, " with ", GATE_MAX_TOP_K, " are supported");
   h.qk_norm = QK_NORM_AFTER_ROPE;
+  if (h.rope_scaling.attention_factor != 1)  // the kernel's norm after the rotation takes it for a pure one
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": a RoPE attention factor of ", h.rope_scaling.attention_factor,
+         " is not supported with norms after the rotation: expected 1");
+  for (const char* rope : {"rope_scaling.", "rope_parameters."}) {  // a fixed alpha stretches theta, whatever the context
+    double alpha = gguf ? 0 : Keys(file, rope).number_or("alpha", 0);
+    if (alpha <= 0 || h.rope_scaling.type != RopeScaling::Type::dynamic) continue;
+    h.rope_theta *= std::pow(alpha, h.head_dim / (h.head_dim - 2.0));
+    h.rope_scaling.type = RopeScaling::Type::none;
+  }
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   if (!gguf) keys.expect_false("attention_bias");
   h.layer_has_experts.assign(h.n_layers, true);

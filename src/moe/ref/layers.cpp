@@ -28,11 +28,11 @@ std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x)
   return y;
 }
 
-void rope(float* head, uint32_t rotary_dim, bool interleaved, double theta, uint32_t position) {
-  uint32_t pairs = rotary_dim / 2;
-  for (uint32_t i = 0; i < pairs; ++i) {
-    double angle = position * std::pow(theta, -2.0 * i / rotary_dim);
-    float c = float(std::cos(angle)), s = float(std::sin(angle));
+void rope(float* head, const std::vector<double>& frequencies, double factor, bool interleaved, uint32_t position) {
+  size_t pairs = frequencies.size();
+  for (size_t i = 0; i < pairs; ++i) {
+    double angle = position * frequencies[i];
+    float c = float(factor * std::cos(angle)), s = float(factor * std::sin(angle));
     float& a = head[interleaved ? 2 * i : i];
     float& b = head[interleaved ? 2 * i + 1 : i + pairs];
     float turned_a = a * c - b * s, turned_b = b * c + a * s;

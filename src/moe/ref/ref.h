@@ -35,8 +35,8 @@ std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, flo
 // y = W x for one expert; rows are decoded as they are used.
 std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x);
 
-// Turns the first rotary_dim values of a head by the angles of a position.
-void rope(float* head, uint32_t rotary_dim, bool interleaved, double theta, uint32_t position);
+// Turns the first values of a head, two for each frequency, by the angles of a position, and scales them by a factor.
+void rope(float* head, const std::vector<double>& frequencies, double factor, bool interleaved, uint32_t position);
 
 // Softmax attention of one query over keys and values (n_keys rows of head_dim, `stride` apart).
 std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
@@ -59,6 +59,7 @@ class RefSession : public Session {
   std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
   std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
   std::shared_ptr<const ModelSpec> spec_;
+  std::vector<double> frequencies_;                // of rotary pairs
   std::vector<std::vector<float>> keys_, values_;  // by layer: (position, n_kv_heads * head_dim)
   std::vector<float> logits_;
   std::vector<Choice> choices_;

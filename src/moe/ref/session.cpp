@@ -22,7 +22,10 @@ std::vector<float> swiglu(const Matrix& gate, const Matrix& up, const Matrix& do
 }  // namespace
 
 RefSession::RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_tokens)
-    : Session(spec->hyper.vocab, capacity_tokens), spec_(spec), keys_(spec->hyper.n_layers), values_(spec->hyper.n_layers) {}
+    : Session(spec->hyper.vocab, capacity_tokens), spec_(spec), keys_(spec->hyper.n_layers), values_(spec->hyper.n_layers) {
+  const Hyper& h = spec->hyper;
+  frequencies_ = rope_frequencies(h.rope_scaling, h.rope_theta, h.rotary_dim, capacity_tokens);
+}
 
 std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x,
                                          uint32_t position) {
@@ -44,7 +47,7 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
     if (h.qk_norm == QK_NORM_FULL) norm_in_place(heads.data(), norm);
     for (uint32_t i = 0; i < heads.size(); i += d) {
       if (h.qk_norm == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
-      rope(&heads[i], h.rotary_dim, h.rope_interleaved, h.rope_theta, position);
+      rope(&heads[i], frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position);
       if (h.qk_norm == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
     }
   };
