@@ -20,6 +20,7 @@ void main() {
     for (uint j = 0; j < p.top_k; ++j) {
       uint assignment = token * p.top_k + j;
       uint slot = p.direct != 0 ? assignment : slot_of[assignment];
+      if (slot == NO_EXPERT) continue;
       sum = fma(vec4(weights[assignment]), y[slot * p.stride4 + column], sum);
     }
     x[token * p.x_stride4 + column] += p.scale * sum;

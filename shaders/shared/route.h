@@ -1,4 +1,4 @@
-// Interface of the routing kernels: gate, expert_histogram, expert_scan, expert_scatter, combine.
+// Interface of the routing kernels: gate, expert_capacity, expert_histogram, expert_scan, expert_scatter, combine.
 #ifndef VKMOE_SHARED_ROUTE_H
 #define VKMOE_SHARED_ROUTE_H
 #include "shared/types.h"
@@ -18,6 +18,18 @@
 #define WEIGHT_SCORE 0    // weight of a chosen expert: its score
 #define WEIGHT_SOFTMAX 1  // softmax over the chosen logits (Granite, gpt-oss)
 
+#define RENORMALIZE_NONE 0
+#define RENORMALIZE_ALL 1   // weights are divided by the sum of all chosen
+#define RENORMALIZE_KEPT 2  // by the sum of those that found room in their expert (NLLB)
+
+// An expert takes at most `capacity` assignments of a pass; what comes later is dropped and contributes nothing. All first
+// choices come before all second choices, and so on (GShard, Lepikhin et al. 2021); among equals, in the order of:
+#define DROP_NONE 0
+#define DROP_LATER 1     // tokens (Switch Transformers, Fedus et al. 2022)
+#define DROP_UNLIKELY 2  // their best score, larger first, ties to the earlier token (batch-prioritised routing, Riquelme
+                         // et al. 2021; NLLB)
+#define NO_EXPERT 0xffffffffu  // expert, or slot, of a dropped assignment
+
 // How a token's router logits become experts and weights:
 // s = score(logit); select on s + bias, inside the best groups; weight = s (or softmax of the chosen); optionally
 // weight /= max(sum + denominator_add, denominator_min); weight *= scale. Ties go to the lower expert.
@@ -30,10 +42,13 @@ struct GateRule {
   uint top_groups;
   uint group_score;   // GROUP_*
   uint weight;        // WEIGHT_*
-  uint renormalize;
+  uint renormalize;   // RENORMALIZE_*
   float denominator_add;
   float denominator_min;
   float scale;
+  uint drop;            // DROP_*
+  uint capacity;        // assignments that an expert takes of one pass, at least 1; read when drop is set
+  uint expert_of_rank;  // 1: first choices go to expert 1, others to expert 0 (NLLB in transformers 5, arch/nllb_moe.cpp)
 };
 
 struct GateParams {

@@ -3,6 +3,7 @@
 #include <limits>
 #include <numeric>
 
+#include "moe/arch/arch.h"
 #include "moe/support.h"
 
 using namespace vkmoe;
@@ -40,6 +41,8 @@ Routed run_route(const GateRule& rule, const std::vector<float>& logits, const s
   routing.n_tokens = n_tokens;
   routing.top_k = rule.top_k;
   routing.tile_capacity = n;
+  routing.chosen = space(n * 4, "chosen");
+  routing.scores = space(n * 4, "scores");
   routing.ids = space(n * 4, "ids");
   routing.weights = space(n * 4, "weights");
   routing.counts = space(chunks * rule.n_experts * 4, "counts");
@@ -68,12 +71,15 @@ Routed run_route(const GateRule& rule, const std::vector<float>& logits, const s
   return out;
 }
 
-// A plain stable counting sort of what the gate chose; every slot must be in exactly one tile.
+// A plain stable counting sort of what was not dropped; every slot must be in exactly one tile.
 void check_sort(const Routed& got, uint32_t n_experts) {
-  std::vector<uint32_t> order(got.ids.size());
-  std::iota(order.begin(), order.end(), 0u);
+  std::vector<uint32_t> order;
+  for (uint32_t a = 0; a < got.ids.size(); ++a) {
+    if (got.ids[a] != NO_EXPERT) order.push_back(a);
+    else CHECK(got.slot_of[a] == NO_EXPERT);
+  }
   std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return got.ids[a] < got.ids[b]; });
-  CHECK(got.sorted == order);
+  CHECK(std::equal(order.begin(), order.end(), got.sorted.begin()));
   for (uint32_t slot = 0; slot < order.size(); ++slot) REQUIRE(got.slot_of[order[slot]] == slot);
   std::vector<uint32_t> covered(order.size(), 0), heights = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2};
   for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
@@ -100,9 +106,12 @@ void check_sort(const Routed& got, uint32_t n_experts) {
 
 void check_gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias, uint32_t n_tokens) {
   Routed got = run_route(rule, logits, bias, n_tokens);
+  std::vector<std::vector<float>> rows;
+  for (uint32_t t = 0; t < n_tokens; ++t)
+    rows.emplace_back(logits.begin() + t * rule.n_experts, logits.begin() + (t + 1) * rule.n_experts);
+  std::vector<ref::Choice> all = ref::route(rule, rows, bias);
   for (uint32_t t = 0; t < n_tokens; ++t) {
-    std::vector<float> row(logits.begin() + t * rule.n_experts, logits.begin() + (t + 1) * rule.n_experts);
-    ref::Choice want = ref::gate(rule, row, bias);
+    const ref::Choice& want = all[t];
     for (uint32_t j = 0; j < rule.top_k; ++j) {
       CAPTURE(t);
       CAPTURE(j);
@@ -178,4 +187,58 @@ TEST_CASE("gate: NaN and infinity choose valid, distinct experts") {
     }
     if (score == SCORE_LOGIT) CHECK(std::vector<uint32_t>(got.ids.begin() + 3, got.ids.begin() + 6) == std::vector<uint32_t>{0, 5, 7});
   }
+}
+
+TEST_CASE("capacity: what finds no room in its expert is dropped, in either order, with weights divided before or after") {
+  struct Shape {
+    uint32_t experts, top_k, tokens, capacity;
+  };
+  for (Shape s : {Shape{8, 1, 48, 4}, {8, 2, 48, 6}, {8, 2, 1, 1}, {128, 2, 150, 3}, {4, 3, 40, 20}, {8, 2, 20, 1000}}) {
+    std::vector<float> logits = spread_logits(s.tokens, s.experts, s.tokens, false);
+    std::mt19937 random(1);
+    for (uint32_t t = 0; t < s.tokens; ++t) {  // favourites overflow; no two tokens' best scores are near each other
+      float* row = &logits[t * s.experts];
+      row[random() % 3] = 1 + float(t * 37 % s.tokens) / 64;
+    }
+    for (uint32_t drop : {DROP_LATER, DROP_UNLIKELY}) {
+      for (uint32_t renormalize : {RENORMALIZE_NONE, RENORMALIZE_ALL, RENORMALIZE_KEPT}) {
+        CAPTURE(s.tokens);
+        CAPTURE(drop);
+        CAPTURE(renormalize);
+        GateRule rule = softmax_top_k(s.experts, s.top_k, false);
+        rule.renormalize = renormalize;
+        rule.denominator_min = 0x1p-23f;
+        rule.scale = 0.75f;
+        rule.drop = drop;
+        rule.capacity = s.capacity;
+        rule.expert_of_rank = renormalize == RENORMALIZE_KEPT && s.top_k == 2;
+        check_gate(rule, logits, {}, s.tokens);
+      }
+    }
+  }
+  check_no_validation_messages();
+}
+
+TEST_CASE("capacity: known answers of six tokens") {
+  // Probabilities of the favourite rise from token 0 to 5; all want expert 0 first and expert 1 second.
+  std::vector<std::vector<float>> logits;
+  for (uint32_t t = 0; t < 6; ++t) logits.push_back({2 + float(t) / 4, 1, 0});
+  GateRule rule = softmax_top_k(3, 2, false);
+  rule.renormalize = RENORMALIZE_KEPT;
+  rule.capacity = 2;
+  auto experts = [&](uint32_t drop) {
+    rule.drop = drop;
+    std::vector<uint32_t> first;
+    for (const ref::Choice& choice : ref::route(rule, logits, {})) first.push_back(choice.experts[0]);
+    return first;
+  };
+  CHECK(experts(DROP_LATER) == std::vector<uint32_t>{0, 0, NO_EXPERT, NO_EXPERT, NO_EXPERT, NO_EXPERT});
+  CHECK(experts(DROP_UNLIKELY) == std::vector<uint32_t>{NO_EXPERT, NO_EXPERT, NO_EXPERT, NO_EXPERT, 0, 0});
+  logits = {{1, 0, -9}, {0, 1, -9}, {0, 1, -9}};  // expert 1: both first choices come before the second choice of token 0
+  rule.drop = DROP_LATER;
+  std::vector<ref::Choice> all = ref::route(rule, logits, {});
+  CHECK(all[0].experts == std::vector<uint32_t>{0, NO_EXPERT});
+  CHECK(all[0].weights == std::vector<float>{1, 0});  // of the one that was kept
+  CHECK(all[1].experts == std::vector<uint32_t>{1, 0});
+  CHECK(all[2].experts == std::vector<uint32_t>{1, NO_EXPERT});
 }

@@ -59,6 +59,7 @@ void matmul(Recorder& r, const DenseMatmul& call);
 // Which experts the rows of a pass go to: made by route(), used by expert_matmul() and combine().
 struct Routing {
   uint32_t n_tokens = 0, top_k = 0, tile_capacity = 0;
+  BufferView chosen, scores;   // (n_tokens, top_k), as ids and weights, before a rule with a capacity drops some
   BufferView ids;      // (n_tokens, top_k) u32, best first
   BufferView weights;  // (n_tokens, top_k)
   BufferView counts;   // (chunks, n_experts) u32
@@ -79,7 +80,10 @@ MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& dow
 // logits (n_tokens, stride) -> ids and weights. bias is read when the rule has one.
 void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing);
 
-// choose_experts(), and with more than one token also the counting sort and the tile lists.
+// chosen and scores -> ids and weights, by the rule's capacity.
+void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing);
+
+// choose_experts() and the rule's capacity, and with more than one token also the counting sort and the tile lists.
 // groups: of the two matmuls that follow.
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups);

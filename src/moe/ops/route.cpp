@@ -15,9 +15,31 @@ void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView b
                        gate, routing.n_tokens);
 }
 
+void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing) {
+  uint64_t iterations = uint64_t(routing.n_tokens) * rule.top_k * (rule.top_k + 1) / 2;
+  if (iterations > r.tuning.most_iterations)
+    fail(VKMOE_ERROR_UNSUPPORTED, "a pass of ", routing.n_tokens, " tokens is too long for experts with a capacity on ",
+         r.device.caps().name, ": expected at most ", uint64_t(r.tuning.most_iterations) * routing.n_tokens / iterations);
+  GateParams p = {rule, routing.n_tokens, 0};
+  r.recording.dispatch(r.device.kernel("expert_capacity", {r.tuning.lanes}),
+                       {routing.chosen, routing.scores, routing.ids, routing.weights}, p,
+                       uint32_t(ceil_div(routing.n_tokens, r.tuning.lanes)));
+}
+
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups) {
-  choose_experts(r, rule, logits, bias, routing);
+  if (rule.drop == DROP_NONE) {
+    choose_experts(r, rule, logits, bias, routing);
+  } else {
+    GateRule score_rule = rule;
+    score_rule.renormalize = RENORMALIZE_NONE;
+    score_rule.scale = 1;
+    Routing all = routing;
+    all.ids = routing.chosen;
+    all.weights = routing.scores;
+    choose_experts(r, score_rule, logits, bias, all);
+    limit_to_capacity(r, rule, routing);
+  }
   if (routing.direct()) return;
   SortParams sort = {};
   sort.n_assignments = routing.n_tokens * routing.top_k;

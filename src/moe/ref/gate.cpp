@@ -1,4 +1,4 @@
-// Routing of one token; each step cites where it comes from. Follows shared/route.h.
+// Routing; each step cites where it comes from. Follows shared/route.h.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -79,6 +79,38 @@ Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::v
   }
   for (float& w : choice.weights) w *= rule.scale;
   return choice;
+}
+
+std::vector<Choice> route(const GateRule& rule, const std::vector<std::vector<float>>& logits, const std::vector<float>& bias) {
+  std::vector<Choice> all;
+  GateRule score_rule = rule;
+  if (rule.drop != DROP_NONE) {
+    score_rule.renormalize = RENORMALIZE_NONE;
+    score_rule.scale = 1;
+  }
+  for (const std::vector<float>& row : logits) all.push_back(gate(score_rule, row, bias));
+  if (rule.drop == DROP_NONE) return all;
+
+  std::vector<float> best;
+  for (const Choice& choice : all) best.push_back(rule.drop == DROP_UNLIKELY ? choice.weights[0] : 0);
+  std::vector<uint32_t> order = descending(best), taken(rule.n_experts, 0);
+  std::vector<std::vector<bool>> kept(all.size(), std::vector<bool>(rule.top_k));
+  for (uint32_t j = 0; j < rule.top_k; ++j)
+    for (uint32_t t : order) kept[t][j] = taken[all[t].experts[j]]++ < rule.capacity;
+
+  for (size_t t = 0; t < all.size(); ++t) {
+    float sum = 0;
+    for (uint32_t j = 0; j < rule.top_k; ++j)
+      if (kept[t][j] || rule.renormalize == RENORMALIZE_ALL) sum += all[t].weights[j];
+    sum = std::max(sum + rule.denominator_add, rule.denominator_min);
+    for (uint32_t j = 0; j < rule.top_k; ++j) {
+      float w = rule.renormalize != RENORMALIZE_NONE ? all[t].weights[j] / sum : all[t].weights[j];
+      all[t].weights[j] = kept[t][j] ? w * rule.scale : 0;
+      if (!kept[t][j]) all[t].experts[j] = NO_EXPERT;
+      else if (rule.expert_of_rank) all[t].experts[j] = j == 0 ? 1 : 0;
+    }
+  }
+  return all;
 }
 
 }  // namespace vkmoe::ref

@@ -18,6 +18,10 @@ struct Choice {
 // Experts and weights of one token; bias is empty or one value per expert.
 Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias);
 
+// gate() of all tokens of a pass; assignments that find no room in their expert become NO_EXPERT with weight 0.
+// logits: (tokens, n_experts).
+std::vector<Choice> route(const GateRule& rule, const std::vector<std::vector<float>>& logits, const std::vector<float>& bias);
+
 // Weights of all tokens, 0 for those that are cut off (recent: latest tokens, newest last), and the token that a fraction
 // / 2^32 of their sum falls on. Greedy: the one weight is 1.
 std::vector<uint64_t> sample_weights(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent);
