@@ -27,6 +27,7 @@ layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_token
 layout(push_constant) uniform Push { AttentionParams p; };
 
 #include "lib/softmax_merge.glsl"
+#include "lib/tanh.glsl"
 
 shared vec4 query[QUERIES * DIM4];
 shared float score[QUERIES * KEY_BLOCK];  // then exp(score - maximum)
@@ -79,6 +80,10 @@ void main() {
         uint at = step_state.position + (first_row + q) / group;
         bool visible = key < n_keys && position <= at && (p.window == 0 || position + p.window > at);
         score[q * KEY_BLOCK + key] = visible ? dots[q] * p.scale : MINUS_INFINITY;
+      }
+      for (uint q = 0; p.softcap > 0.0 && q < QUERIES; ++q) {
+        float s = score[q * KEY_BLOCK + key];
+        score[q * KEY_BLOCK + key] = s == MINUS_INFINITY ? s : p.softcap * tanh_of(s / p.softcap);
       }
     }
     barrier();

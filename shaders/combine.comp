@@ -1,4 +1,5 @@
-// Adds the chosen experts' outputs to the residual stream, in the order of their rank: x += scale * sum_j w_j y[slot_j].
+// Adds the chosen experts' outputs to the residual stream, in the order of their rank: x += scale * sum_j w_j y[slot_j]
+// (or x =, before a norm).
 // An invocation owns four columns of one token.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -23,6 +24,7 @@ void main() {
       if (slot == NO_EXPERT) continue;
       sum = fma(vec4(weights[assignment]), y[slot * p.stride4 + column], sum);
     }
-    x[token * p.x_stride4 + column] += p.scale * sum;
+    uint to = token * p.x_stride4 + column;
+    x[to] = p.add != 0 ? x[to] + p.scale * sum : p.scale * sum;
   }
 }

@@ -21,6 +21,7 @@ shared float score[EXPERTS];            // what a chosen expert weighs
 shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned
 shared uint group_key[GATE_MAX_GROUPS];
 shared float chosen[GATE_MAX_TOP_K];
+shared uint chosen_expert[GATE_MAX_TOP_K];
 
 #include "lib/order_key.glsl"
 
@@ -61,6 +62,38 @@ void mask_groups(uint lane) {
   barrier();
 }
 
+// Weight of the j-th chosen expert by sparsemixer; score holds the logits.
+float sparsemixer(uint j) {
+  float m = chosen[j];
+  precise float sum = 0.0;
+  for (uint e = 0; e < p.rule.n_experts; ++e) {
+    bool taken = false;
+    for (uint before = 0; before < j; ++before) taken = taken || chosen_expert[before] == e;
+    float z = score[e];
+    if (!taken && !(m - z > p.rule.near * max(abs(z), m))) sum += exp(z - m);
+  }
+  return 1.0 / sum;
+}
+
+// What the weights are divided by.
+float denominator() {
+  precise float sum = 0.0;
+  if (p.rule.weight == WEIGHT_SOFTMAX) {
+    for (uint j = 0; j < p.rule.top_k; ++j) sum += exp(chosen[j] - chosen[0]);
+    return sum;
+  }
+  bool power = p.rule.norm_power > 0.0 && p.rule.norm_power != 1.0;
+  for (uint j = 0; j < p.rule.top_k; ++j) sum += power ? pow(chosen[j], p.rule.norm_power) : chosen[j];
+  if (power) sum = pow(sum, 1.0 / p.rule.norm_power);
+  return max(sum + p.rule.denominator_add, p.rule.denominator_min);
+}
+
+float weight_of(uint j, float denominator) {
+  if (p.rule.weight == WEIGHT_SPARSEMIXER) return sparsemixer(j);
+  if (p.rule.weight == WEIGHT_SOFTMAX) return exp(chosen[j] - chosen[0]) / denominator;
+  return p.rule.renormalize != 0 ? chosen[j] / denominator : chosen[j];
+}
+
 void main() {
   uint lane = gl_LocalInvocationID.x, n = p.rule.n_experts;
   uint from = gl_WorkGroupID.x * p.logits_stride, to = gl_WorkGroupID.x * p.rule.top_k;
@@ -74,7 +107,7 @@ void main() {
   }
   for (uint e = lane; e < n; e += LANES) {
     float logit = logits[from + e], s = score_of(logit, maximum, mass);
-    score[e] = p.rule.weight == WEIGHT_SOFTMAX ? logit : s;
+    score[e] = p.rule.weight == WEIGHT_SCORE ? s : logit;
     key[e] = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
   }
   barrier();
@@ -89,21 +122,11 @@ void main() {
     if (rank < p.rule.top_k) {
       ids[to + rank] = e;
       chosen[rank] = score[e];
+      chosen_expert[rank] = e;
     }
   }
   barrier();
 
-  precise float sum = 0.0;
-  if (p.rule.weight == WEIGHT_SOFTMAX) {
-    for (uint j = 0; j < p.rule.top_k; ++j) sum += exp(chosen[j] - chosen[0]);
-  } else if (p.rule.renormalize != 0) {
-    for (uint j = 0; j < p.rule.top_k; ++j) sum += chosen[j];
-    sum = max(sum + p.rule.denominator_add, p.rule.denominator_min);
-  }
-  for (uint j = lane; j < p.rule.top_k; j += LANES) {
-    float w = p.rule.weight == WEIGHT_SOFTMAX ? exp(chosen[j] - chosen[0]) / sum
-              : p.rule.renormalize != 0       ? chosen[j] / sum
-                                              : chosen[j];
-    weights[to + j] = w * p.rule.scale;
-  }
+  float divisor = denominator();
+  for (uint j = lane; j < p.rule.top_k; j += LANES) weights[to + j] = weight_of(j, divisor) * p.rule.scale;
 }

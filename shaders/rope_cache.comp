@@ -1,4 +1,4 @@
-// Queries and keys of one token and head: optional biases and RMSNorm, rotary embedding (Su et al. 2021) with angles from
+// Queries and keys of one token and head: optional biases, RMSNorm and bounds, rotary embedding (Su et al. 2021) with angles from
 // a table made in double precision; queries go on to attention, keys and values into the cache.
 // A workgroup owns one head of one token; heads are queries, then keys, then values.
 #version 450
@@ -30,6 +30,8 @@ float value_at(uint column) {
   return v;
 }
 
+float bounded(float v) { return p.clip > 0.0 ? clamp(v, -p.clip, p.clip) : v; }
+
 float norm_weight(uint i) {
   if (p.norm == QK_NORM_FULL) return norms[head * p.head_dim + i];
   return norms[(is_key ? p.head_dim : 0) + i];
@@ -39,7 +41,7 @@ float norm_weight(uint i) {
 float before_rope(uint i, float norm_scale) {
   precise float v = value_at(head * p.head_dim + i);
   if (p.norm == QK_NORM_HEAD || p.norm == QK_NORM_FULL) v = v * norm_scale * norm_weight(i);
-  return v;
+  return bounded(v);
 }
 
 void put(uint i, float rotated, float norm_scale) {
@@ -57,7 +59,7 @@ void main() {
   is_key = head >= p.n_heads;
   if (head >= p.n_heads + p.n_kv_heads) {
     uint to = ((head - p.n_heads - p.n_kv_heads) * p.capacity + position) * p.head_dim;
-    for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = value_at(head * p.head_dim + i);
+    for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = bounded(value_at(head * p.head_dim + i));
   } else {
     float norm_scale = 1.0;
     if (p.norm != QK_NORM_NONE) {

@@ -1,4 +1,4 @@
-// Interface of the kernels around the experts: embed, rmsnorm, rope_cache, attention, attention_merge.
+// Interface of the kernels around the experts: embed, rmsnorm, layernorm, rope_cache, attention, attention_merge.
 #ifndef VKMOE_SHARED_LAYER_H
 #define VKMOE_SHARED_LAYER_H
 #include "shared/types.h"
@@ -28,12 +28,17 @@ struct EmbedParams {
   float scale;
 };
 
+// Norms of the residual stream.
+#define NORM_RMS 0
+#define NORM_LAYER 1  // LayerNorm
+
 struct NormParams {
   uint n_rows;
   uint x_first;   // first row of x
   uint width;     // values of a row
   uint stride;    // floats between rows
   float epsilon;
+  uint add;       // 1: y += instead of y = (rmsnorm)
 };
 
 // RMSNorm of queries and keys.
@@ -42,7 +47,7 @@ struct NormParams {
 #define QK_NORM_FULL 2        // over all heads together, before the rotation (OLMoE, MiniMax-M2)
 #define QK_NORM_AFTER_ROPE 3  // per head, after the rotation (Hunyuan)
 
-// Queries and keys: optional biases and RMSNorm, rotary embedding, then keys and values go to the cache.
+// Queries and keys: optional biases, RMSNorm and bounds, rotary embedding, then keys and values go to the cache.
 struct RopeParams {
   uint n_tokens;
   uint n_heads;      // query heads
@@ -55,6 +60,7 @@ struct RopeParams {
   uint norm;         // QK_NORM_*
   uint bias;         // 1: biases are added first
   float epsilon;
+  float clip;        // before the rotation all are kept within -clip .. clip; 0: as they are
 };
 
 #define KEY_BLOCK 32  // keys that are reduced together; blocks are merged in order, so every split gives the same bits
@@ -69,5 +75,6 @@ struct AttentionParams {
   uint window;      // keys a query can see at most; 0: all
   uint max_blocks;  // partial results per query (split)
   float scale;
+  float softcap;    // scores become softcap * tanh(score / softcap); 0: as they are
 };
 #endif

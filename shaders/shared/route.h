@@ -17,6 +17,7 @@
 
 #define WEIGHT_SCORE 0    // weight of a chosen expert: its score
 #define WEIGHT_SOFTMAX 1  // softmax over the chosen logits (Granite, gpt-oss)
+#define WEIGHT_SPARSEMIXER 2  // softmax over the logits near the chosen one, without those chosen before it (Phi-3.5-MoE)
 
 #define RENORMALIZE_NONE 0
 #define RENORMALIZE_ALL 1   // weights are divided by the sum of all chosen
@@ -32,7 +33,9 @@
 
 // How a token's router logits become experts and weights:
 // s = score(logit); select on s + bias, inside the best groups; weight = s (or softmax of the chosen); optionally
-// weight /= max(sum + denominator_add, denominator_min); weight *= scale. Ties go to the lower expert.
+// weight /= max(norm + denominator_add, denominator_min); weight *= scale. Ties go to the lower expert.
+// Sparsemixer (Liu et al. 2024): the j-th chosen logit m weighs exp(m) / sum of exp(z) over logits z that were not chosen
+// before and for which m - z <= near * max(|z|, m).
 struct GateRule {
   uint n_experts;
   uint top_k;
@@ -49,6 +52,8 @@ struct GateRule {
   uint drop;            // DROP_*
   uint capacity;        // assignments that an expert takes of one pass, at least 1; read when drop is set
   uint expert_of_rank;  // 1: first choices go to expert 1, others to expert 0 (NLLB in transformers 5, arch/nllb_moe.cpp)
+  float norm_power;    // the norm is sum(weight^p)^(1/p) with this p (DBRX); 0 or 1: the sum
+  float near;          // of WEIGHT_SPARSEMIXER
 };
 
 struct GateParams {
@@ -82,5 +87,6 @@ struct CombineParams {
   uint x_stride4; // vec4s between rows of x
   uint direct;    // 1: slot of assignment a is a
   float scale;    // of the sum
+  uint add;       // 1: to what x holds; 0: x is overwritten
 };
 #endif

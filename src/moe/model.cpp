@@ -14,11 +14,22 @@ std::vector<float> joined(const std::vector<const Tensor*>& vectors) {
   return all.empty() ? std::vector<float>{0} : all;
 }
 
-DeviceLayer place_layer(Device& device, const LayerSpec& spec, uint32_t index, const Placed& placed) {
+// Weights, and for a LayerNorm biases, too.
+Buffer place_norm(Device& device, const Hyper& h, const NormSpec& norm, const std::string& name) {
+  std::vector<float> values = joined({norm.weight, norm.bias});
+  if (h.norm == NORM_LAYER) values.resize(2 * size_t(h.hidden), 0.0f);
+  return place_vector(device, values, name);
+}
+
+DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, uint32_t index, const Placed& placed) {
   auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
   DeviceLayer layer;
-  layer.attention_norm = place_vector(device, vector_values(*spec.attention_norm), name("attention norm"));
-  layer.ffn_norm = place_vector(device, vector_values(*spec.ffn_norm), name("ffn norm"));
+  layer.attention_norm = place_norm(device, h, spec.attention_norm, name("attention norm"));
+  layer.ffn_norm = place_norm(device, h, spec.ffn_norm, name("ffn norm"));
+  if (h.post_norms) {
+    layer.attention_post_norm = place_norm(device, h, spec.attention_post_norm, name("attention post norm"));
+    layer.ffn_post_norm = place_norm(device, h, spec.ffn_post_norm, name("ffn post norm"));
+  }
   layer.qk_norms = place_vector(device, joined({spec.q_norm, spec.k_norm}), name("query and key norms"));
   layer.qkv_bias = place_vector(device, joined({spec.q_bias, spec.k_bias, spec.v_bias}), name("qkv bias"));
   layer.router_bias = place_vector(device, joined({spec.router_bias}), name("router bias"));
@@ -66,9 +77,9 @@ std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSp
   progress(0, total);
   model->embedding = place_weight(*device, spec.embedding, nullptr, "embedding", placed);
   if (!spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
-  model->final_norm = place_vector(*device, vector_values(*spec.final_norm), "final norm");
+  model->final_norm = place_norm(*device, spec.hyper, spec.final_norm, "final norm");
   for (uint32_t i = 0; i < spec.hyper.n_layers; ++i)
-    model->layers.push_back(place_layer(*device, spec.layers[i], i, placed));
+    model->layers.push_back(place_layer(*device, spec.hyper, spec.layers[i], i, placed));
   progress(total, total);
   return model;
 }

@@ -10,7 +10,8 @@
 namespace vkmoe {
 
 struct DeviceLayer {
-  Buffer attention_norm, ffn_norm;  // (hidden) f32
+  Buffer attention_norm, ffn_norm;            // (hidden) f32; of a LayerNorm (2, hidden): weights, then biases
+  Buffer attention_post_norm, ffn_post_norm;  // (hidden), with post_norms
   Buffer qk_norms;                  // queries, keys: a head or all heads each; unused without qk_norm
   std::vector<Weight> qkv;          // one below the other: one Weight where the formats agree, else three
   Weight o;

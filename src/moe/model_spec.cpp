@@ -78,6 +78,11 @@ class Finder {
     return &tensor;
   }
 
+  // A norm of the residual stream, with LayerNorm's bias where the model has one.
+  NormSpec norm(const std::string& role, uint32_t layer, const Hyper& h) const {
+    return {vector(role, layer, h.hidden), h.norm_bias ? vector(role + "_bias", layer, h.hidden) : nullptr};
+  }
+
   Matrix matrix(const std::string& role, uint32_t layer, uint64_t n, uint64_t k) const {
     const std::string name = alternatives(role, layer)[0];
     const Tensor* found = file_.find(name);
@@ -136,8 +141,12 @@ void read_shared_expert(const Finder& find, const Hyper& h, uint32_t layer, Laye
 LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   uint64_t head = h.head_dim, hidden = h.hidden;
   LayerSpec spec;
-  spec.attention_norm = find.vector("attention_norm", layer, hidden);
-  spec.ffn_norm = find.vector("ffn_norm", layer, hidden);
+  spec.attention_norm = find.norm("attention_norm", layer, h);
+  spec.ffn_norm = find.norm("ffn_norm", layer, h);
+  if (h.post_norms) {
+    spec.attention_post_norm = find.norm("attention_post_norm", layer, h);
+    spec.ffn_post_norm = find.norm("ffn_post_norm", layer, h);
+  }
   if (h.qk_norm != QK_NORM_NONE) {
     bool full = h.qk_norm == QK_NORM_FULL;
     spec.q_norm = find.vector("q_norm", layer, full ? h.n_heads * head : head);
@@ -148,9 +157,17 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
     spec.k_bias = find.vector("k_bias", layer, h.n_kv_heads * head);
     spec.v_bias = find.vector("v_bias", layer, h.n_kv_heads * head);
   }
-  spec.q = find.matrix("q", layer, h.n_heads * head, hidden);
-  spec.k = find.matrix("k", layer, h.n_kv_heads * head, hidden);
-  spec.v = find.matrix("v", layer, h.n_kv_heads * head, hidden);
+  if (find.has("qkv", layer)) {
+    uint32_t n_q = h.n_heads * h.head_dim, n_k = h.n_kv_heads * h.head_dim;
+    Matrix all = find.matrix("qkv", layer, uint64_t(n_q) + 2 * n_k, hidden);
+    spec.q = slice(all, 0, n_q);
+    spec.k = slice(all, n_q, n_k);
+    spec.v = slice(all, n_q + n_k, n_k);
+  } else {
+    spec.q = find.matrix("q", layer, h.n_heads * head, hidden);
+    spec.k = find.matrix("k", layer, h.n_kv_heads * head, hidden);
+    spec.v = find.matrix("v", layer, h.n_kv_heads * head, hidden);
+  }
   spec.o = find.matrix("o", layer, hidden, h.n_heads * head);
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
@@ -213,7 +230,7 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   if (file->kind == ModelFile::Kind::hugging_face) spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", false);
   else spec.tied_head = !find.has("head");
   spec.head = spec.tied_head ? spec.embedding : find.matrix("head", 0, h.vocab, h.hidden);
-  spec.final_norm = find.vector("final_norm", 0, h.hidden);
+  spec.final_norm = find.norm("final_norm", 0, h);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     // A file that claims thousands of layers fails at the first that is missing.
     spec.layers.push_back(read_layer(find, h, layer));
@@ -239,10 +256,15 @@ ParameterCount count_parameters(const ModelSpec& spec) {
   };
   add_matrix(spec.head, 1, 1);
   add_matrix(spec.embedding, 1, h.vocab);  // already counted, and read whole, when it is the head too
-  add(spec.final_norm, 1, 1);
+  auto add_norm = [&](const NormSpec& norm) {
+    add(norm.weight, 1, 1);
+    add(norm.bias, 1, 1);
+  };
+  add_norm(spec.final_norm);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     const LayerSpec& l = spec.layers[layer];
-    for (const Tensor* t : {l.attention_norm, l.ffn_norm, l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias})
+    for (const NormSpec& norm : {l.attention_norm, l.ffn_norm, l.attention_post_norm, l.ffn_post_norm}) add_norm(norm);
+    for (const Tensor* t : {l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias})
       add(t, 1, 1);
     for (const Matrix* m : {&l.q, &l.k, &l.v, &l.o, &l.router, &l.shared_gate, &l.shared_up, &l.shared_down, &l.shared_router})
       add_matrix(*m, 1, 1);

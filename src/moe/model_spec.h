@@ -23,10 +23,15 @@ struct Hyper {
   uint32_t rotary_dim = 0;
   RopeScaling rope_scaling;
   bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
+  uint32_t norm = NORM_RMS;      // NORM_*: of the residual stream
+  bool norm_bias = false;        // LayerNorm's; without: zeros
+  bool post_norms = false;       // RMSNorm of what attention and experts give to the residual stream (Grok-1)
   uint32_t qk_norm = QK_NORM_NONE;
   bool qkv_bias = false;
+  float qkv_clip = 0;            // bound of queries, keys and values before the rotation; 0: none
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // factors (Granite's multipliers)
   float attention_scale = 0;      // of query-key products; 0: 1 / sqrt(head_dim)
+  float attention_softcap = 0;    // scores become softcap * tanh(score / softcap); 0: as they are
   uint32_t window = 0;            // tokens that attention sees; 0: all
   uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0, shared_ff = 0;
   GateRule gate = {};             // of layers with experts
@@ -49,8 +54,13 @@ struct Matrix {
   explicit operator bool() const { return !experts.empty(); }
 };
 
+struct NormSpec {
+  const Tensor *weight = nullptr, *bias = nullptr;  // (hidden); no bias: zeros
+};
+
 struct LayerSpec {
-  const Tensor *attention_norm = nullptr, *ffn_norm = nullptr;  // (hidden)
+  NormSpec attention_norm, ffn_norm;
+  NormSpec attention_post_norm, ffn_post_norm;                  // with post_norms
   const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim), or of all heads with QK_NORM_FULL
   const Tensor *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
   const Tensor* router_bias = nullptr;                          // (n_experts): added for selection only
@@ -69,7 +79,7 @@ struct ModelSpec {
   Matrix embedding;                     // (vocab, hidden)
   Matrix head;                          // (vocab, hidden); the embedding when tied
   bool tied_head = false;
-  const Tensor* final_norm = nullptr;   // (hidden)
+  NormSpec final_norm;
   std::vector<LayerSpec> layers;
 };
 

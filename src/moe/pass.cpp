@@ -3,10 +3,16 @@
 namespace vkmoe {
 namespace {
 
+// A norm of the residual stream: y = norm(x) for rows x_first .. of x.
+void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first = 0) {
+  (h.norm == NORM_LAYER ? layernorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon)
+                        : rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon));
+}
+
 void record_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
-  rmsnorm(r, a.x, layer.attention_norm, a.normed, n_tokens, 0, h.hidden, h.rms_epsilon);
+  record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
   uint32_t column = 0;
   for (const Weight& weight : layer.qkv) {
     matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
@@ -24,6 +30,7 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   rope.norm = h.qk_norm;
   rope.bias = h.qkv_bias;
   rope.epsilon = h.rms_epsilon;
+  rope.clip = h.qkv_clip;
   rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, layer.qkv_bias, a.queries, a.cache(index), rope);
   AttentionParams attend = {};
   attend.n_tokens = n_tokens;
@@ -35,7 +42,13 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   attend.window = h.window;
   attend.max_blocks = a.max_blocks;
   attend.scale = h.attention_scale;
+  attend.softcap = h.attention_softcap;
   attention(r, a.step, a.queries, a.cache(index), a.attended, a.partials, a.attention_groups, attend);
+  if (h.post_norms) {
+    matmul(r, {.weight = layer.o, .x = a.attended, .y = a.normed, .n_rows = n_tokens, .scale = h.residual_scale});
+    rmsnorm(r, a.normed, layer.attention_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
+    return;
+  }
   matmul(r, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
              .scale = h.residual_scale});
 }
@@ -65,7 +78,7 @@ void record_shared_expert(Recorder& r, const Model& model, const Activations& a,
 void record_experts(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
-  rmsnorm(r, a.x, layer.ffn_norm, a.normed, n_tokens, 0, h.hidden, h.rms_epsilon);
+  record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
   if (!layer.has_experts) {
     matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
     matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
@@ -77,7 +90,8 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   route(r, h.gate, a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
   expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
   expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
-  combine(r, a.x, a.expert_out, h.hidden, routing, h.residual_scale);
+  combine(r, h.post_norms ? a.normed : a.x, a.expert_out, h.hidden, routing, h.residual_scale, !h.post_norms);
+  if (h.post_norms) rmsnorm(r, a.normed, layer.ffn_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
 }
 
@@ -97,13 +111,13 @@ void record_layers(Recorder& r, const Model& model, const Activations& a, uint32
 
 void record_last_logits(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
   const Hyper& h = model.hyper;
-  rmsnorm(r, a.x, model.final_norm, a.normed, 1, n_tokens - 1, h.hidden, h.rms_epsilon);
+  record_norm(r, h, a.x, model.final_norm, a.normed, 1, n_tokens - 1);
   matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.logits, h.vocab}, .scale = h.logit_scale});
 }
 
 void record_logits(Recorder& r, const Model& model, const Activations& a, uint32_t first_row, uint32_t n_rows) {
   const Hyper& h = model.hyper;
-  rmsnorm(r, a.x, model.final_norm, a.normed, n_rows, first_row, h.hidden, h.rms_epsilon);
+  record_norm(r, h, a.x, model.final_norm, a.normed, n_rows, first_row);
   matmul(r, {.weight = model.output(), .x = a.normed, .y = {a.all_logits, h.vocab}, .n_rows = n_rows, .scale = h.logit_scale});
 }
 

@@ -172,6 +172,37 @@ TEST_CASE("gate: groups and selection bias") {
   check_no_validation_messages();
 }
 
+TEST_CASE("gate: weights over a norm of another power, and sparsemixer") {
+  std::vector<float> logits = spread_logits(40, 16, 3, false), close = logits;
+  for (float& v : close) v = 8 + v / 64;  // all but a few are near to the best
+  for (float power : {1.0f, 2.0f, 3.5f}) {
+    GateRule rule = {16, 4, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1};
+    rule.norm_power = power;
+    check_gate(rule, close, {}, 40);
+    ref::Choice choice = ref::gate(rule, {close.begin(), close.begin() + 16}, {});
+    double norm = 0;
+    for (float w : choice.weights) norm += std::pow(double(w), power);
+    CHECK(norm == doctest::Approx(1));
+  }
+  for (const std::vector<float>& z : {logits, close}) {
+    GateRule rule = {16, 2, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SPARSEMIXER, 0, 0, -INFINITY, 1};
+    rule.near = 0.02f;
+    check_gate(rule, z, {}, 40);
+  }
+  // By hand: 2 and 1.99 are near (within 2% of 2), 1.9 is not; then 1.99 is alone. A tie shares the first weight.
+  GateRule rule = {4, 2, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SPARSEMIXER, 0, 0, -INFINITY, 1};
+  rule.near = 0.02f;
+  ref::Choice choice = ref::gate(rule, {1.9f, 2.0f, 1.99f, -5}, {});
+  CHECK(choice.experts == std::vector<uint32_t>{1, 2});
+  CHECK(choice.weights[0] == doctest::Approx(1 / (1 + std::exp(-0.01))));
+  CHECK(choice.weights[1] == doctest::Approx(1));
+  choice = ref::gate(rule, {-1, 3, 3, 2}, {});
+  CHECK(choice.experts == std::vector<uint32_t>{1, 2});
+  CHECK(choice.weights[0] == doctest::Approx(0.5));
+  CHECK(choice.weights[1] == doctest::Approx(1));
+  check_no_validation_messages();
+}
+
 TEST_CASE("gate: NaN and infinity choose valid, distinct experts") {
   float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   std::vector<float> logits = {nan, nan, nan, nan, nan, nan, nan, nan, inf, 1, nan, -inf, 2, inf, -inf, 3,

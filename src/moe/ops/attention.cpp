@@ -46,9 +46,15 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
 }
 
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
-             float epsilon) {
-  NormParams p = {n_rows, x_first, width, x.stride, epsilon};
+             float epsilon, bool add) {
+  NormParams p = {n_rows, x_first, width, x.stride, epsilon, add};
   r.recording.dispatch(r.device.kernel("rmsnorm", {r.tuning.lanes}), {x.view, weight, y.view}, p, n_rows);
+}
+
+void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
+               float epsilon) {
+  NormParams p = {n_rows, x_first, width, x.stride, epsilon, 0};
+  r.recording.dispatch(r.device.kernel("layernorm", {r.tuning.lanes}), {x.view, weights, y.view}, p, n_rows);
 }
 
 void sample(Recorder& r, const SampleBuffers& b, uint32_t vocab) {

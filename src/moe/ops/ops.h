@@ -23,8 +23,8 @@ struct Tuning {
   uint32_t sample_lanes;
   // Loop iterations that an invocation may make. Mesa's llvmpipe silently ends an invocation's loops after 65,535 in all.
   uint32_t most_iterations;
-  // Keys that one invocation of attention may walk over: a block of them takes it up to head_dim + 128 iterations.
-  uint64_t most_walked_keys(uint32_t head_dim) const { return uint64_t(most_iterations) / (head_dim + 128) * KEY_BLOCK; }
+  // Keys that one invocation of attention may walk over: a block of them takes it up to head_dim + 160 iterations.
+  uint64_t most_walked_keys(uint32_t head_dim) const { return uint64_t(most_iterations) / (head_dim + 160) * KEY_BLOCK; }
   static Tuning of(const Caps& caps);
   static Tuning cpu(const Caps& caps);
   static Tuning gpu();
@@ -92,11 +92,16 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
 void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
                    uint32_t use, uint32_t epilogue);
 
-// x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)].
-void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale);
+// x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)]; with add = false x[t] = that.
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add = true);
 
-// y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x.
-void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon);
+// y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x; add: y += instead.
+void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon,
+             bool add = false);
+
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias for the same rows; weights (2, width): then biases.
+void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
+               float epsilon);
 
 struct KvCache {
   BufferView keys;    // (n_kv_heads, head_dim / 4, capacity, 4)

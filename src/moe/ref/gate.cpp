@@ -52,6 +52,22 @@ std::vector<bool> open_groups(const GateRule& rule, const std::vector<float>& se
   return open;
 }
 
+// transformers' modeling_phimoe.py: after each choice its expert is taken out, and what is far below the best is masked.
+std::vector<float> sparsemixer(const GateRule& rule, const std::vector<float>& logits, const std::vector<uint32_t>& experts) {
+  std::vector<float> left = logits, weights;
+  for (uint32_t chosen : experts) {
+    float best = left[chosen];
+    double sum = 0;
+    for (uint32_t e = 0; e < rule.n_experts; ++e) {
+      bool far = best - logits[e] > rule.near * std::max(std::abs(logits[e]), best);
+      if (!far) sum += std::exp(left[e] - best);
+    }
+    weights.push_back(float(1 / sum));
+    left[chosen] = -std::numeric_limits<float>::infinity();
+  }
+  return weights;
+}
+
 }  // namespace
 
 Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias) {
@@ -72,8 +88,12 @@ Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::v
   for (uint32_t e : choice.experts) choice.weights.push_back(rule.weight == WEIGHT_SOFTMAX ? logits[e] : score[e]);
   if (rule.weight == WEIGHT_SOFTMAX) {
     choice.weights = softmax(choice.weights);
+  } else if (rule.weight == WEIGHT_SPARSEMIXER) {
+    choice.weights = sparsemixer(rule, logits, choice.experts);
   } else if (rule.renormalize) {
-    float sum = std::accumulate(choice.weights.begin(), choice.weights.end(), 0.0f);
+    double power = rule.norm_power > 0 ? rule.norm_power : 1, norm = 0;
+    for (float w : choice.weights) norm += std::pow(double(w), power);
+    float sum = float(std::pow(norm, 1 / power));
     sum = std::max(sum + rule.denominator_add, rule.denominator_min);
     for (float& w : choice.weights) w /= sum;
   }

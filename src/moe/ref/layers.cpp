@@ -15,6 +15,17 @@ std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, flo
   return y;
 }
 
+std::vector<float> layernorm(const float* x, const std::vector<float>& weight, const std::vector<float>& bias, float epsilon) {
+  size_t n = weight.size();
+  double mean = 0, squares = 0;
+  for (size_t i = 0; i < n; ++i) mean += x[i] / double(n);
+  for (size_t i = 0; i < n; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  double scale = 1 / std::sqrt(squares / double(n) + epsilon);
+  std::vector<float> y(n);
+  for (size_t i = 0; i < n; ++i) y[i] = float((x[i] - mean) * scale * weight[i] + (bias.empty() ? 0 : bias[i]));
+  return y;
+}
+
 std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x) {
   std::vector<float> y(matrix.n), row(matrix.k);
   for (uint32_t r = 0; r < matrix.n; ++r) {
@@ -42,13 +53,14 @@ void rope(float* head, const std::vector<double>& frequencies, double factor, bo
 }
 
 std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
-                          uint32_t stride, float scale) {
+                          uint32_t stride, float scale, float softcap) {
   std::vector<float> p(n_keys), y(head_dim, 0.0f);
   float maximum = -INFINITY;
   for (uint32_t j = 0; j < n_keys; ++j) {
     float dot = 0;
     for (uint32_t i = 0; i < head_dim; ++i) dot += query[i] * keys[size_t(j) * stride + i];
     p[j] = dot * scale;
+    if (softcap > 0) p[j] = softcap * std::tanh(p[j] / softcap);
     maximum = std::max(maximum, p[j]);
   }
   float sum = 0;

@@ -36,15 +36,19 @@ uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high);
 // y = x / sqrt(mean(x^2) + epsilon) * weight.
 std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, float epsilon);
 
+// y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias; an empty bias is zero.
+std::vector<float> layernorm(const float* x, const std::vector<float>& weight, const std::vector<float>& bias, float epsilon);
+
 // y = W x for one expert; rows are decoded as they are used.
 std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x);
 
 // Turns the first values of a head, two for each frequency, by the angles of a position, and scales them by a factor.
 void rope(float* head, const std::vector<double>& frequencies, double factor, bool interleaved, uint32_t position);
 
-// Softmax attention of one query over keys and values (n_keys rows of head_dim, `stride` apart).
+// Softmax attention of one query over keys and values (n_keys rows of head_dim, `stride` apart); softcap bounds the scores
+// (softcap * tanh(score / softcap)), 0: no bound.
 std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
-                          uint32_t stride, float scale);
+                          uint32_t stride, float scale, float softcap);
 
 class RefSession : public Session {
  public:
@@ -61,6 +65,7 @@ class RefSession : public Session {
  private:
   void forward_token(int32_t id, uint32_t position);
   std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
+  std::vector<float> norm(const NormSpec& norm, const std::vector<float>& x) const;
   std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
   std::shared_ptr<const ModelSpec> spec_;
   std::vector<double> frequencies_;                // of rotary pairs

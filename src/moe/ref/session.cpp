@@ -1,4 +1,5 @@
 // The whole model, token by token. Follows transformers' modelling files of the families in arch/.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -27,11 +28,19 @@ RefSession::RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_
   frequencies_ = rope_frequencies(h.rope_scaling, h.rope_theta, h.rotary_dim, capacity_tokens);
 }
 
+std::vector<float> RefSession::norm(const NormSpec& norm, const std::vector<float>& x) const {
+  const Hyper& h = spec_->hyper;
+  if (h.norm == NORM_RMS) return rmsnorm(x.data(), vector_values(*norm.weight), h.rms_epsilon);
+  std::vector<float> bias;
+  if (norm.bias) bias = vector_values(*norm.bias);
+  return layernorm(x.data(), vector_values(*norm.weight), bias, h.rms_epsilon);
+}
+
 std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x,
                                          uint32_t position) {
   const Hyper& h = spec_->hyper;
   uint32_t d = h.head_dim, stride = h.n_kv_heads * d, group = h.n_heads / h.n_kv_heads;
-  std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.attention_norm), h.rms_epsilon);
+  std::vector<float> normed = norm(layer.attention_norm, x);
   std::vector<float> q = matvec(layer.q, 0, normed.data()), k = matvec(layer.k, 0, normed.data());
   std::vector<float> v = matvec(layer.v, 0, normed.data());
   if (h.qkv_bias) {
@@ -39,6 +48,9 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
     add(k, 1, vector_values(*layer.k_bias));
     add(v, 1, vector_values(*layer.v_bias));
   }
+  auto clip = [&](float* values, size_t n) {
+    for (size_t i = 0; h.qkv_clip > 0 && i < n; ++i) values[i] = std::clamp(values[i], -h.qkv_clip, h.qkv_clip);
+  };
   auto norm_in_place = [&](float* x, const Tensor* norm) {
     std::vector<float> y = rmsnorm(x, vector_values(*norm), h.rms_epsilon);
     std::copy(y.begin(), y.end(), x);
@@ -47,12 +59,14 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
     if (h.qk_norm == QK_NORM_FULL) norm_in_place(heads.data(), norm);
     for (uint32_t i = 0; i < heads.size(); i += d) {
       if (h.qk_norm == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
+      clip(&heads[i], d);
       rope(&heads[i], frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position);
       if (h.qk_norm == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
     }
   };
   turn(q, layer.q_norm);
   turn(k, layer.k_norm);
+  clip(v.data(), v.size());
   keys_[index].resize(size_t(position) * stride);
   values_[index].resize(size_t(position) * stride);
   keys_[index].insert(keys_[index].end(), k.begin(), k.end());
@@ -62,15 +76,16 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
   for (uint32_t head = 0; head < h.n_heads; ++head) {
     size_t from = size_t(first) * stride + head / group * d;
     std::vector<float> y = attend(&q[head * d], &keys_[index][from], &values_[index][from], position + 1 - first, d, stride,
-                                  h.attention_scale);
+                                  h.attention_scale, h.attention_softcap);
     attended.insert(attended.end(), y.begin(), y.end());
   }
-  return matvec(layer.o, 0, attended.data());
+  std::vector<float> y = matvec(layer.o, 0, attended.data());
+  return h.post_norms ? norm(layer.attention_post_norm, y) : y;
 }
 
 std::vector<float> RefSession::experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x) {
   const Hyper& h = spec_->hyper;
-  std::vector<float> normed = rmsnorm(x.data(), vector_values(*layer.ffn_norm), h.rms_epsilon);
+  std::vector<float> normed = norm(layer.ffn_norm, x);
   Choice choice{{0}, {1.0f}};  // a dense layer is one expert of weight 1
   if (layer.router) {
     std::vector<float> bias;
@@ -86,7 +101,7 @@ std::vector<float> RefSession::experts(const LayerSpec& layer, uint32_t index, c
     add(sum, weight, swiglu(layer.shared_gate, layer.shared_up, layer.shared_down, 0, normed));
   }
   choices_[index] = choice;
-  return sum;
+  return h.post_norms ? norm(layer.ffn_post_norm, sum) : sum;
 }
 
 void RefSession::forward_token(int32_t id, uint32_t position) {
@@ -101,7 +116,7 @@ void RefSession::forward_token(int32_t id, uint32_t position) {
     add(x, h.residual_scale, attention(spec_->layers[layer], layer, x, position));
     add(x, h.residual_scale, experts(spec_->layers[layer], layer, x));
   }
-  std::vector<float> normed = rmsnorm(x.data(), vector_values(*spec_->final_norm), h.rms_epsilon);
+  std::vector<float> normed = norm(spec_->final_norm, x);
   logits_ = matvec(spec_->head, 0, normed.data());
   for (float& v : logits_) v *= h.logit_scale;
 }
