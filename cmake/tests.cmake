@@ -11,7 +11,10 @@ function(vkmoe_test_program room)
   add_executable(test_${room} ${sources} tests/main.cpp)
   target_include_directories(test_${room} PRIVATE tests ${DOCTEST_INCLUDE})
   target_compile_definitions(test_${room} PRIVATE VKMOE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" VKMOE_BINARY_DIR="${CMAKE_BINARY_DIR}")
-  target_link_libraries(test_${room} PRIVATE ${ARGN})
+  target_link_libraries(test_${room} PRIVATE ${ARGN} nlohmann_json::nlohmann_json)
+  vkmoe_precompile(test_${room})
+  target_precompile_headers(test_${room} PRIVATE <doctest/doctest.h>)
+  set_source_files_properties(tests/main.cpp PROPERTIES SKIP_PRECOMPILE_HEADERS ON)  # it defines what doctest.h makes
 endfunction()
 
 # The same program once per driver, under the validation layer; any message of it fails the test.
