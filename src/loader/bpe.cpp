@@ -1,246 +1,171 @@
 #include "loader/bpe.h"
 
-#include <utf8proc.h>
-
 #include <algorithm>
-#include <cstdlib>
+#include <numeric>
 
 #include "base/error.h"
-#include "loader/utf8.h"
+#include "loader/pre_tokenizer.h"
 
 namespace vkmoe {
 
-namespace {
-
-constexpr size_t max_added_bytes = 1024;
-
-// GPT-2 writes byte b as one printable character: itself, or U+0100 + n for the n-th byte that is not printable.
-struct ByteLevel {
-  std::array<int16_t, 0x144> byte_of;
-
-  ByteLevel() {
-    byte_of.fill(-1);
-    int others = 0;
-    for (int b = 0; b < 256; b++) {
-      bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae;
-      byte_of[size_t(printable ? b : 0x100 + others++)] = int16_t(b);
-    }
-  }
-
-  // false where a character stands for no byte.
-  bool decode(std::string_view text, std::string& bytes) const {
-    bytes.clear();
-    while (!text.empty()) {
-      uint32_t code_point;
-      int length = utf8_char(text, &code_point);
-      if (length <= 0 || code_point >= byte_of.size() || byte_of[code_point] < 0) return false;
-      bytes += char(byte_of[code_point]);
-      text.remove_prefix(size_t(length));
-    }
-    return true;
-  }
-};
-const ByteLevel byte_level;
-
-bool is_space(uint32_t c) {
-  return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
-size_t leading_space(std::string_view text) {
-  size_t at = 0;
-  uint32_t c = 0;
-  for (int length; (length = utf8_char(text.substr(at), &c)) > 0 && is_space(c);) at += size_t(length);
-  return at;
-}
-
-size_t trailing_space(std::string_view text) {
-  size_t end = text.size();
-  while (end > 0) {
-    size_t start = end - 1;
-    while (start > 0 && end - start < 4 && (uint8_t(text[start]) & 0xc0) == 0x80) start--;
-    uint32_t c = 0;
-    if (utf8_char(text.substr(start, end - start), &c) != int(end - start) || !is_space(c)) break;
-    end = start;
-  }
-  return text.size() - end;
-}
-
-// Normalization form C of the parts that are UTF-8. All of it below U+0300 is in that form already.
-std::string to_nfc(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    size_t valid = utf8_valid_bytes(text);
-    if (valid) {
-      utf8proc_uint8_t* result = nullptr;
-      utf8proc_ssize_t length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
-                                             utf8proc_ssize_t(valid), &result,
-                                             utf8proc_option_t(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-      std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, std::free);
-      if (length < 0) fail(VKMOE_ERROR_OUT_OF_MEMORY, "normalization of a text: ", utf8proc_errmsg(length));
-      out.append(reinterpret_cast<char*>(result), size_t(length));
-      text.remove_prefix(valid);
-    }
-    size_t invalid = 0;
-    while (invalid < text.size() && utf8_char(text.substr(invalid)) <= 0) invalid++;
-    out.append(text.substr(0, invalid));
-    text.remove_prefix(invalid);
-  }
-  return out;
-}
-
-bool needs_nfc(std::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) { return uint8_t(c) >= 0xcc; });
-}
-
-}  // namespace
-
 // ---- tables ----------------------------------------------------------------------------------------------------
 
-void BpeTokenizer::Trie::add(std::string_view text, int32_t id) {
-  uint32_t node = 0;
-  for (char c : text) {
-    auto [edge, is_new] = edges_.try_emplace(uint64_t(node) << 8 | uint8_t(c), uint32_t(ids_.size()));
-    if (is_new) ids_.push_back(-1);
-    node = edge->second;
-  }
-  ids_[node] = id;
-  first_[uint8_t(text[0])] = true;
-}
-
-template <class Wanted>
-int32_t BpeTokenizer::Trie::find(std::string_view text, const Wanted& wanted) const {
-  int32_t best = -1;
-  if (!first_[uint8_t(text[0])]) return best;
-  uint32_t node = 0;
-  for (char c : text) {
-    auto edge = edges_.find(uint64_t(node) << 8 | uint8_t(c));
-    if (edge == edges_.end()) break;
-    node = edge->second;
-    if (ids_[node] >= 0 && wanted(ids_[node])) best = ids_[node];
-  }
-  return best;
-}
-
-void BpeTokenizer::PairMap::reserve(size_t count) {
-  int bits = 4;
-  while ((size_t(1) << bits) < 2 * count) bits++;
-  slots_.assign(size_t(1) << bits, {});
-  shift_ = 64 - bits;
-}
-
-bool BpeTokenizer::PairMap::insert(int32_t left, int32_t right, uint32_t rank) {
-  uint64_t key = uint64_t(uint32_t(left)) << 32 | uint32_t(right);
-  for (size_t i = start(key);; i = (i + 1) & (slots_.size() - 1)) {
-    if (slots_[i].key == key) return false;
-    if (slots_[i].key != UINT64_MAX) continue;
-    slots_[i] = {key, rank};
-    return true;
-  }
-}
-
-uint32_t BpeTokenizer::PairMap::find(int32_t left, int32_t right) const {
-  uint64_t key = uint64_t(uint32_t(left)) << 32 | uint32_t(right);
-  for (size_t i = start(key);; i = (i + 1) & (slots_.size() - 1)) {
-    if (slots_[i].key == key) return slots_[i].rank;
-    if (slots_[i].key == UINT64_MAX) return none;
-  }
-}
-
-BpeTokenizer::BpeTokenizer(BpeParts&& parts)
+BpeModel::BpeModel(const std::vector<Token>& tokens, BpeParts&& parts)
     : origin_(std::move(parts.origin)),
-      tokens_(std::move(parts.tokens)),
-      pre_tokenizer_(std::move(parts.pre_tokenizer)),
+      unnamed_(int32_t(tokens.size())),
+      fallback_(parts.fallback),
+      bytes_(parts.bytes),
       ignore_merges_(parts.ignore_merges),
-      nfc_(parts.nfc) {
-  std::string bytes;
-  ids_.reserve(tokens_.size());
-  for (size_t id = 0; id < tokens_.size(); id++) {
-    Token& token = tokens_[id];
-    if (token.kind == TokenKind::normal && !token.text.empty()) {
-      if (!byte_level.decode(token.text, bytes)) continue;  // cannot come out of bytes, but shows as it is
-      token.text = bytes;
-      ids_[token.text] = int32_t(id);
-    } else if (!token.text.empty()) {
-      if (token.text.size() > max_added_bytes)
-        fail(VKMOE_ERROR_UNSUPPORTED, origin_, ": added token ", id, " has ", token.text.size(),
-             " bytes; at most ", max_added_bytes, " are supported");
-      (token.normalized ? normalized_added_ : raw_added_).add(token.text, int32_t(id));
-    }
+      whole_newlines_(parts.whole_newlines) {
+  byte_ids_.fill(no_token);
+  ids_.reserve(tokens.size());
+  add_vocabulary(tokens);
+  if (parts.isolate_added)
+    for (size_t id = 0; id < tokens.size(); id++)
+      if (tokens[id].kind == TokenKind::added) isolated_.add(tokens[id].text, int32_t(id));
+  if (parts.by_score) {
+    add_score_merges(tokens);
+  } else {
+    add_merges(tokens, parts);
   }
+}
+
+void BpeModel::add_vocabulary(const std::vector<Token>& tokens) {
+  for (size_t id = 0; id < tokens.size(); id++) {
+    const Token& token = tokens[id];
+    if (token.text.empty() || token.kind != TokenKind::normal) continue;
+    ids_[token.text] = int32_t(id);
+    if (token.text.size() == 1) byte_ids_[uint8_t(token.text[0])] = int32_t(id);
+    if (!bytes_ && utf8_char(token.text) == int(token.text.size())) char_ids_[token.text] = int32_t(id);
+  }
+}
+
+void BpeModel::add_merges(const std::vector<Token>& tokens, BpeParts& parts) {
   // Merges may lead to tokens that are looked for as well.
   std::unordered_map<std::string, int32_t> others;
-  for (size_t id = 0; id < tokens_.size(); id++)
-    if (tokens_[id].kind != TokenKind::normal && byte_level.decode(tokens_[id].text, bytes))
-      others.emplace(bytes, int32_t(id));
+  std::string bytes;
+  for (size_t id = 0; id < tokens.size(); id++) {
+    if (tokens[id].kind == TokenKind::normal || tokens[id].text.empty()) continue;
+    if (!bytes_) others.emplace(tokens[id].text, int32_t(id));
+    if (bytes_ && from_byte_level(tokens[id].text, bytes)) others.emplace(bytes, int32_t(id));
+  }
+  for (const auto& [text, id] : others) {
+    if (text.size() == 1 && byte_ids_[uint8_t(text[0])] == no_token) byte_ids_[uint8_t(text[0])] = id;
+    if (!bytes_ && utf8_char(text) == int(text.size())) char_ids_.emplace(text, id);
+  }
   auto find = [&](const std::string& text) {
     if (auto found = ids_.find(text); found != ids_.end()) return found->second;
     auto found = others.find(text);
-    return found == others.end() ? -1 : found->second;
-  };
-  for (int b = 0; b < 256; b++) byte_ids_[size_t(b)] = find(std::string(1, char(b)));
-  ranks_.reserve(parts.merges.size());
-  auto lookup = [&](const std::string& text, size_t rank) {
-    int32_t id = text.empty() ? -1 : find(text);
-    if (id < 0 && !parts.skip_unknown_merges)
-      fail(VKMOE_ERROR_BAD_FILE, origin_, ": merge ", rank, " ('", parts.merges[rank].first, "' '",
-           parts.merges[rank].second, "'): one of its parts or their joint text is not in the vocabulary");
-    return id;
+    return found == others.end() ? no_token : found->second;
   };
   std::string left, right;
   for (size_t rank = 0; rank < parts.merges.size(); rank++) {
-    if (!byte_level.decode(parts.merges[rank].first, left)) left.clear();
-    if (!byte_level.decode(parts.merges[rank].second, right)) right.clear();
-    int32_t left_id = lookup(left, rank), right_id = lookup(right, rank), joint_id = lookup(left + right, rank);
-    if (left_id < 0 || right_id < 0 || joint_id < 0) continue;
-    ranks_.insert(left_id, right_id, uint32_t(results_.size()));
-    results_.push_back(joint_id);
+    const auto& merge = parts.merges[rank];
+    if (!bytes_) {
+      left = merge.first;
+      right = merge.second;
+    } else {
+      if (!from_byte_level(merge.first, left)) left.clear();
+      if (!from_byte_level(merge.second, right)) right.clear();
+    }
+    int32_t left_id = find(left), right_id = find(right), joint_id = find(left + right);
+    if (left.empty() || right.empty() || left_id < 0 || right_id < 0 || joint_id < 0) {
+      if (parts.skip_unknown_merges) continue;
+      fail(VKMOE_ERROR_BAD_FILE, origin_, ": merge ", rank, " ('", merge.first, "' '", merge.second,
+           "'): one of its parts or their joint text is not in the vocabulary");
+    }
+    merges_.insert(uint32_t(left_id), uint32_t(right_id), {uint32_t(rank), uint32_t(joint_id)});
+    if (!bytes_) neighbours_.add(left + right);
+  }
+}
+
+void BpeModel::add_score_merges(const std::vector<Token>& tokens) {
+  // Equal scores have equal ranks: then the leftmost pair is merged first.
+  std::vector<int32_t> order;
+  for (const auto& [text, id] : ids_) order.push_back(id);
+  std::sort(order.begin(), order.end(),
+            [&](int32_t a, int32_t b) { return tokens[size_t(a)].score > tokens[size_t(b)].score; });
+  std::string left, right;
+  auto symbol = [&](const std::string& text) {
+    if (auto found = ids_.find(text); found != ids_.end()) return found->second;
+    if (utf8_char(text) != int(text.size())) return no_token;
+    return char_ids_.try_emplace(text, unnamed_ + int32_t(char_ids_.size())).first->second;
+  };
+  uint32_t rank = 0;
+  for (size_t i = 0; i < order.size(); i++) {
+    const std::string& text = tokens[size_t(order[i])].text;
+    if (i && tokens[size_t(order[i])].score != tokens[size_t(order[i - 1])].score) rank++;
+    neighbours_.add(text);
+    for (size_t cut = 1; cut < text.size(); cut++) {
+      if ((uint8_t(text[cut]) & 0xc0) == 0x80) continue;
+      left.assign(text, 0, cut);
+      right.assign(text, cut);
+      int32_t left_id = symbol(left), right_id = symbol(right);
+      if (left_id < 0 || right_id < 0) continue;
+      merges_.insert(uint32_t(left_id), uint32_t(right_id), {rank, uint32_t(order[i])});
+    }
   }
 }
 
 // ---- encoding --------------------------------------------------------------------------------------------------
 
-struct BpeTokenizer::Scratch {
+struct BpeModel::Scratch {
   struct Symbol {
-    int32_t id;  // -1: merged into the one before
+    int32_t id;  // no_token: a character that nothing merges with
     uint32_t previous, next;
+    uint32_t begin;
   };
   struct Candidate {
     uint32_t rank, left;
     int32_t left_id, right_id;  // stale when the symbols are no longer these
+    uint32_t joint;
     // Lowest rank first, leftmost of equals: greatest in the heap.
     bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : left > o.left; }
   };
-  std::vector<std::string_view> words;
   std::vector<Symbol> symbols;
   std::vector<Candidate> heap;
 };
 
-void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const {
+int32_t BpeModel::char_id(std::string_view c) const {
+  if (c.size() == 1 && byte_ids_[uint8_t(c[0])] != no_token) return byte_ids_[uint8_t(c[0])];
+  thread_local std::string key;
+  key = c;
+  auto found = char_ids_.find(key);
+  return found == char_ids_.end() ? no_token : found->second;
+}
+
+void BpeModel::first_symbols(std::string_view part, Scratch& scratch) const {
   constexpr uint32_t none = UINT32_MAX;
   auto& symbols = scratch.symbols;
+  symbols.clear();
+  for (size_t at = 0; at < part.size();) {
+    int length = bytes_ ? 1 : utf8_char(part.substr(at));
+    if (length <= 0) length = 1;
+    int32_t id = bytes_ ? byte_ids_[uint8_t(part[at])] : char_id(part.substr(at, size_t(length)));
+    if (bytes_ && id == no_token)
+      fail(VKMOE_ERROR_UNSUPPORTED, origin_, ": the vocabulary has no token for byte ", int(uint8_t(part[at])));
+    uint32_t index = uint32_t(symbols.size());
+    symbols.push_back({id, index ? index - 1 : none, index + 1, uint32_t(at)});
+    at += size_t(length);
+  }
+  symbols.back().next = none;
+}
+
+void BpeModel::encode_part(std::string_view part, size_t begin, std::vector<int32_t>& ids) const {
+  constexpr uint32_t none = UINT32_MAX;
+  thread_local Scratch scratch;
+  auto& symbols = scratch.symbols;
   auto& heap = scratch.heap;
-  if (ignore_merges_) {
-    auto found = ids_.find(word);
-    if (found != ids_.end()) return ids.push_back(found->second);
-  }
-  uint32_t count = uint32_t(word.size());
-  symbols.resize(count);
-  for (uint32_t i = 0; i < count; i++) {
-    int32_t id = byte_ids_[uint8_t(word[i])];
-    if (id < 0)
-      fail(VKMOE_ERROR_UNSUPPORTED, origin_, ": the vocabulary has no token for byte ", int(uint8_t(word[i])));
-    symbols[i] = {id, i ? i - 1 : none, i + 1 < count ? i + 1 : none};
-  }
+  first_symbols(part, scratch);
   heap.clear();
   auto consider = [&](uint32_t left) {
-    const auto& symbol = symbols[left];
-    uint32_t rank = ranks_.find(symbol.id, symbols[symbol.next].id);
-    if (rank == PairMap::none) return false;
-    heap.push_back({rank, left, symbol.id, symbols[symbol.next].id});
+    int32_t left_id = symbols[left].id, right_id = symbols[symbols[left].next].id;
+    const PairMap::Value* merge = merges_.find(uint32_t(left_id), uint32_t(right_id));
+    if (!merge || left_id == no_token || right_id == no_token) return false;
+    heap.push_back({merge->first, left, left_id, right_id, merge->second});
     return true;
   };
-  for (uint32_t i = 0; i + 1 < count; i++) consider(i);
+  for (uint32_t i = 0; i + 1 < symbols.size(); i++) consider(i);
   std::make_heap(heap.begin(), heap.end());
   while (!heap.empty()) {
     std::pop_heap(heap.begin(), heap.end());
@@ -249,65 +174,58 @@ void BpeTokenizer::encode_word(std::string_view word, Scratch& scratch, std::vec
     auto& left = symbols[best.left];
     if (left.id != best.left_id || left.next == none || symbols[left.next].id != best.right_id) continue;
     auto& right = symbols[left.next];
-    left.id = results_[best.rank];
+    left.id = int32_t(best.joint);
     left.next = right.next;
-    right.id = -1;
+    right.id = no_token;  // merged into the one before
     if (left.next != none) {
       symbols[left.next].previous = best.left;
       if (consider(best.left)) std::push_heap(heap.begin(), heap.end());
     }
     if (left.previous != none && consider(left.previous)) std::push_heap(heap.begin(), heap.end());
   }
-  for (uint32_t i = 0; i != none; i = symbols[i].next) ids.push_back(symbols[i].id);
+  for (uint32_t i = 0; i != none; i = symbols[i].next) {
+    if (symbols[i].id >= 0 && symbols[i].id < unnamed_) {
+      ids.push_back(symbols[i].id);
+    } else {
+      size_t end = symbols[i].next == none ? part.size() : symbols[symbols[i].next].begin;
+      fallback_.append(part.substr(symbols[i].begin, end - symbols[i].begin), begin, ids);
+    }
+  }
 }
 
-void BpeTokenizer::encode_plain(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const {
-  scratch.words.clear();
-  pre_tokenizer_.split(text, scratch.words);
-  for (std::string_view word : scratch.words) encode_word(word, scratch, ids);
+void BpeModel::encode_chars(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const {
+  size_t begin = ids.size();
+  neighbours_.split(word, [&](std::string_view part) {
+    if (!fallback_.has_bytes && fallback_.fuse && ids.size() > begin && ids.back() == fallback_.unknown)
+      return encode_part(part, begin, ids);  // an unknown may grow
+    cache.append(part, ids, [&] { encode_part(part, ids.size(), ids); });
+  });
 }
 
-// Calls on_text for the text between added tokens, leftmost first and longest first among those.
-template <class OnText>
-void BpeTokenizer::split_added(const Trie& trie, std::string_view text, bool parse_special, std::vector<int32_t>& ids,
-                               const OnText& on_text) const {
-  auto wanted = [&](int32_t id) { return parse_special || tokens_[size_t(id)].kind == TokenKind::added; };
+void BpeModel::encode(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const {
+  if (ignore_merges_ || (whole_newlines_ && word.find_first_not_of('\n') == word.npos)) {
+    thread_local std::string key;
+    key = word;
+    auto found = ids_.find(key);
+    if (found != ids_.end()) return ids.push_back(found->second);
+  }
+  if (bytes_) return cache.append(word, ids, [&] { encode_part(word, ids.size(), ids); });
+  if (isolated_.empty()) return encode_chars(word, cache, ids);
   size_t plain = 0;  // start of the text not yet dealt with
-  for (size_t at = 0; !trie.empty() && at < text.size();) {
-    int32_t id = trie.find(text.substr(at), wanted);
-    if (id < 0) {
+  for (size_t at = 0; at < word.size();) {
+    size_t length = 0;
+    isolated_.prefixes(word.substr(at), [&](int32_t, size_t bytes) { length = bytes; });
+    if (!length) {
       at++;
       continue;
     }
-    const Token& token = tokens_[size_t(id)];
-    size_t begin = at, end = at + token.text.size();
-    if (token.left_strip) begin -= trailing_space(text.substr(plain, at - plain));
-    if (token.right_strip) end += leading_space(text.substr(end));
-    if (begin > plain) on_text(text.substr(plain, begin - plain));
-    ids.push_back(id);
-    plain = at = end;
+    encode_chars(word.substr(plain, at - plain), cache, ids);
+    isolated_.prefixes(word.substr(at), [&](int32_t id, size_t bytes) {
+      if (bytes == length) ids.push_back(id);
+    });
+    plain = at += length;
   }
-  if (plain < text.size()) on_text(text.substr(plain));
-}
-
-std::vector<int32_t> BpeTokenizer::encode(std::string_view text, bool parse_special) const {
-  if (text.size() >= UINT32_MAX)
-    fail(VKMOE_ERROR_INVALID_ARGUMENT, "expected a text of less than 2^32 - 1 bytes, found ", text.size());
-  std::vector<int32_t> ids;
-  Scratch scratch;
-  split_added(raw_added_, text, parse_special, ids, [&](std::string_view part) {
-    std::string normal;
-    if (nfc_ && needs_nfc(part)) part = normal = to_nfc(part);
-    split_added(normalized_added_, part, parse_special, ids,
-                [&](std::string_view plain) { encode_plain(plain, scratch, ids); });
-  });
-  return ids;
-}
-
-std::string BpeTokenizer::token_bytes(int32_t id, bool special) const {
-  if (id < 0 || size_t(id) >= tokens_.size()) return "";
-  const Token& token = tokens_[size_t(id)];
-  return token.kind == TokenKind::control && !special ? "" : token.text;
+  encode_chars(word.substr(plain), cache, ids);
 }
 
 }  // namespace vkmoe

@@ -1,4 +1,5 @@
-// Byte-level byte-pair encoding, as GPT-2 introduced it. Filled by tokenizer_json.cpp and tokenizer_gguf.cpp.
+// Byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909) over bytes, as GPT-2 introduced it, or over characters, as
+// SentencePiece does it.
 #pragma once
 #include <array>
 #include <string>
@@ -7,96 +8,52 @@
 #include <utility>
 #include <vector>
 
-#include "loader/pre_tokenizer.h"
-#include "loader/tokenizer.h"
+#include "loader/word_model.h"
 
 namespace vkmoe {
 
-enum class TokenKind : uint8_t {
-  missing,  // an id that the vocabulary leaves out
-  normal,   // text is written in byte-level characters
-  added,    // plain text that is always looked for
-  control,  // plain text that is looked for only where special tokens are parsed
-};
-
-struct Token {
-  std::string text;
-  TokenKind kind = TokenKind::missing;
-  bool left_strip = false, right_strip = false;  // takes in the white space on this side
-  bool normalized = false;                       // looked for after normalization
-};
-
-// What a tokenizer's file says, in its own spelling.
 struct BpeParts {
   std::string origin;  // file, for messages
-  std::vector<Token> tokens;
-  std::vector<std::pair<std::string_view, std::string_view>> merges;  // best first; the file's texts, not owned
-  PreTokenizer pre_tokenizer;
-  bool ignore_merges = false;  // a word that is a token is not merged
+  bool bytes = false;  // begins with bytes, of which each has a token; otherwise with characters
+  // Best first; spelled as the tokens. Without `by_score` these say what is merged in which order.
+  std::vector<std::pair<std::string, std::string>> merges;
+  bool by_score = false;             // neighbours merge into any token, those with the highest score first
+  bool ignore_merges = false;        // a word that is a token is not merged
+  bool whole_newlines = false;       // so is one of newlines alone
   bool skip_unknown_merges = false;  // merges of texts outside of the vocabulary do nothing, as in llama.cpp
-  bool nfc = false;            // text is brought into Unicode's normalization form C
+  bool isolate_added = false;        // tokens of kind `added` are found in words and kept whole, as SentencePiece does
+  Fallback fallback;                 // of characters
 };
 
-class BpeTokenizer : public Tokenizer {
+class BpeModel : public WordModel {
  public:
   // Fails with VKMOE_ERROR_BAD_FILE where merges and vocabulary contradict each other.
-  explicit BpeTokenizer(BpeParts&& parts);
-
-  std::vector<int32_t> encode(std::string_view text, bool parse_special) const override;
-  std::string token_bytes(int32_t id, bool special) const override;
-  uint32_t vocab_size() const override { return uint32_t(tokens_.size()); }
+  BpeModel(const std::vector<Token>& tokens, BpeParts&& parts);
+  void encode(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const override;
 
  private:
+  static constexpr int32_t no_token = -1;
   struct Scratch;
 
-  // Added tokens as a trie over bytes; one for those looked for before, one for those after normalization.
-  class Trie {
-   public:
-    void add(std::string_view text, int32_t id);
-    // The longest token at the start of `text` that `wanted` allows, or -1.
-    template <class Wanted>
-    int32_t find(std::string_view text, const Wanted& wanted) const;
-    bool empty() const { return ids_.size() == 1; }
-
-   private:
-    std::unordered_map<uint64_t, uint32_t> edges_;  // node << 8 | byte -> node
-    std::vector<int32_t> ids_{-1};                  // by node
-    std::array<bool, 256> first_{};
-  };
-
-  // An open-addressing map from (left id, right id) to the merge's rank.
-  class PairMap {
-   public:
-    void reserve(size_t count);
-    bool insert(int32_t left, int32_t right, uint32_t rank);  // false: was there
-    uint32_t find(int32_t left, int32_t right) const;         // `none` if missing
-    static constexpr uint32_t none = UINT32_MAX;
-
-   private:
-    struct Slot {
-      uint64_t key = UINT64_MAX;
-      uint32_t rank = none;
-    };
-    size_t start(uint64_t key) const { return size_t(key * 0x9e3779b97f4a7c15u >> shift_); }
-    std::vector<Slot> slots_;
-    int shift_ = 63;
-  };
-
-  template <class OnText>
-  void split_added(const Trie& trie, std::string_view text, bool parse_special, std::vector<int32_t>& ids,
-                   const OnText& on_text) const;
-  void encode_plain(std::string_view text, Scratch& scratch, std::vector<int32_t>& ids) const;
-  void encode_word(std::string_view word, Scratch& scratch, std::vector<int32_t>& ids) const;
+  void add_vocabulary(const std::vector<Token>& tokens);
+  void add_merges(const std::vector<Token>& tokens, BpeParts& parts);
+  void add_score_merges(const std::vector<Token>& tokens);
+  int32_t char_id(std::string_view c) const;
+  void first_symbols(std::string_view part, Scratch& scratch) const;
+  void encode_part(std::string_view part, size_t begin, std::vector<int32_t>& ids) const;
+  void encode_chars(std::string_view word, WordCache& cache, std::vector<int32_t>& ids) const;
 
   std::string origin_;
-  std::vector<Token> tokens_;  // text of normal tokens: their bytes
-  std::unordered_map<std::string_view, int32_t> ids_;  // normal tokens by their bytes; keys point into tokens_
-  std::array<int32_t, 256> byte_ids_;
-  PairMap ranks_;
-  std::vector<int32_t> results_;  // by rank
-  PreTokenizer pre_tokenizer_;
-  Trie raw_added_, normalized_added_;
-  bool ignore_merges_, nfc_;
+  std::unordered_map<std::string, int32_t> ids_;  // normal tokens
+  std::array<int32_t, 256> byte_ids_;             // tokens of single bytes, or of ASCII characters
+  // Tokens of single characters; from unnamed_ on: characters without a token that merge into one.
+  std::unordered_map<std::string, int32_t> char_ids_;
+  int32_t unnamed_;
+  PairMap merges_;  // (left id, right id) -> rank, joint id
+  Fallback fallback_;
+  Neighbours neighbours_;  // of characters
+  Trie isolated_;
+  bool bytes_, ignore_merges_, whole_newlines_;
 };
 
 }  // namespace vkmoe

@@ -9,10 +9,14 @@
 
 namespace vkmoe {
 
-const char gpt2_pattern[] = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
-
 std::unique_ptr<Tokenizer> Tokenizer::load(const ModelFile& file) {
   return file.kind == ModelFile::Kind::gguf ? tokenizer_from_gguf(file) : tokenizer_from_json(file);
+}
+
+std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool special) const {
+  std::string text;
+  for (int32_t id : ids) text += token_bytes(id, special);
+  return text;
 }
 
 std::vector<int32_t> json_ids(const nlohmann::json& object, const char* key, const std::string& name) {

@@ -24,6 +24,10 @@ class Tokenizer {
   // Bytes of one id; may be a part of a UTF-8 character. Control tokens give nothing unless `special`.
   virtual std::string token_bytes(int32_t id, bool special) const = 0;
 
+  // Bytes of ids from the start of a text. Differs from their bytes one after the other where the tokenizer puts a space
+  // in front of a text, which is taken away again.
+  virtual std::string decode(const std::vector<int32_t>& ids, bool special) const;
+
   virtual uint32_t vocab_size() const = 0;
 
   int32_t bos = -1;              // -1: none

@@ -1,82 +1,18 @@
-// A GGUF's tokenizer.ggml.* keys: byte-level BPE ("gpt2"). Called by Tokenizer::load().
-#include <cstring>
+// A GGUF's tokenizer.ggml.* keys: byte-level BPE ("gpt2"), SentencePiece's BPE ("llama") and unigram ("t5"), WordPiece
+// ("bert"). Called by Tokenizer::load(). Defaults are llama.cpp's.
+#include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
-#include "loader/bpe.h"
 #include "loader/json_file.h"
 #include "loader/tokenizer_parts.h"
+#include "loader/unigram.h"
 
 namespace vkmoe {
 
 using nlohmann::json;
 
 namespace {
-
-// What a name in tokenizer.ggml.pre stands for. The patterns are those of the models' own tokenizers; the names and
-// the defaults are llama.cpp's.
-struct PreRule {
-  std::vector<const char*> names;
-  std::vector<const char*> patterns;
-  bool ignore_merges = false, add_bos = false;
-};
-
-const char llama3[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-                      R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char qwen2[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|)"
-                     R"(\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char gpt4o[] =
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|)"
-    R"(\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-const char deepseek_letters[] =
-    R"(\s?[A-Za-z\x{b5}\x{c0}-\x{d6}\x{d8}-\x{f6}\x{f8}-\x{1ba}\x{1bc}-\x{1bf}\x{1c4}-\x{293}\x{295}-)"
-    R"(\x{2af}\x{370}-\x{373}\x{376}\x{377}\x{37b}-\x{37d}\x{37f}\x{386}\x{388}-\x{38a}\x{38c}\x{38e}-)"
-    R"(\x{3a1}\x{3a3}-\x{3f5}\x{3f7}-\x{481}\x{48a}-\x{52f}\x{531}-\x{556}\x{10a0}-\x{10c5}\x{13a0}-)"
-    R"(\x{13f5}\x{13f8}-\x{13fd}\x{1c90}-\x{1cba}\x{1cbd}-\x{1cbf}\x{1d00}-\x{1d2b}\x{1d6b}-\x{1d77})"
-    R"(\x{1d79}-\x{1d9a}\x{1e00}-\x{1f15}\x{1f18}-\x{1f1d}\x{1f20}-\x{1f45}\x{1f48}-\x{1f4d}\x{1f50}-)"
-    R"(\x{1f57}\x{1f59}\x{1f5b}\x{1f5d}\x{1f5f}-\x{1f7d}\x{1f80}-\x{1fb4}\x{1fb6}-\x{1fbc}\x{1fbe}\x{1fc2}-)"
-    R"(\x{1fc4}\x{1fc6}-\x{1fcc}\x{1fd0}-\x{1fd3}\x{1fd6}-\x{1fdb}\x{1fe0}-\x{1fec}\x{1ff2}-\x{1ff4})"
-    R"(\x{1ff6}-\x{1ffc}\x{2102}\x{2107}\x{210a}-\x{2113}\x{2115}\x{2119}-\x{211d}\x{2124}\x{2126}\x{2128})"
-    R"(\x{212a}-\x{212d}\x{212f}-\x{2134}\x{2139}\x{213c}-\x{213f}\x{2145}-\x{2149}\x{214e}\x{2183}\x{2184})"
-    R"(\x{2c00}-\x{2c7b}\x{2c7e}-\x{2ce4}\x{2ceb}-\x{2cee}\x{2cf2}\x{2cf3}\x{a640}-\x{a66d}\x{a680}-)"
-    R"(\x{a69b}\x{a722}-\x{a76f}\x{a771}-\x{a787}\x{a78b}-\x{a78e}\x{ab70}-\x{abbf}\x{fb00}-\x{fb06})"
-    R"(\x{fb13}-\x{fb17}\x{ff21}-\x{ff3a}\x{ff41}-\x{ff5a}\x{10400}-\x{1044f}\x{104b0}-\x{104d3}\x{104d8}-)"
-    R"(\x{104fb}\x{10c80}-\x{10cb2}\x{10cc0}-\x{10cf2}\x{118a0}-\x{118df}\x{1e900}-\x{1e943}]+)";
-const char deepseek_punctuation[] =
-    R"(\s?[!-/:-~\x{ff01}-\x{ff0f}\x{ff1a}-\x{ff5e}\x{2018}-\x{201f}\x{3000}-\x{3002}]+)";
-const char deepseek_cjk[] = R"([\x{4e00}-\x{9fa5}\x{800}-\x{4e00}\x{ac00}-\x{d7ff}]+)";
-const char deepseek3_cjk[] = R"([\x{4e00}-\x{9fa5}\x{3040}-\x{309f}\x{30a0}-\x{30ff}]+)";
-const char deepseek3_words[] =
-    R"re([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+|)re"
-    R"re( ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)re";
-
-const std::vector<PreRule>& pre_rules() {
-  static const std::vector<PreRule> rules = {
-      {{"default"}, {R"([\p{P}\$\+<=>\^~\|]+)", gpt2_pattern, R"(\p{N}+)", R"([0-9][0-9][0-9])"}},
-      {{"gpt-2", "phi-2", "olmo", "mpt", "jais", "trillion", "granite-docling", "jina-es", "jina-de", "jina-v2-es",
-        "jina-v2-de", "gigachat", "a.x-4.0", "mellum", "modern-bert"},
-       {gpt2_pattern}},
-      {{"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"},
-       {llama3}, true, true},
-      {{"dbrx", "smaug-bpe", "glm4", "chatglm-bpe"}, {llama3}},
-      {{"qwen2", "stablelm2", "deepseek-r1-qwen", "hunyuan", "solar-open"}, {qwen2}},
-      {{"gpt-4o", "llama4"}, {gpt4o}},
-      {{"starcoder", "refact", "command-r", "smollm", "codeshell", "exaone", "minerva-7b", "mellum2"},
-       {R"(\p{N})", gpt2_pattern}},
-      {{"deepseek-llm"},
-       {R"([\r\n])", deepseek_letters, deepseek_punctuation, R"(\s+$)", deepseek_cjk, R"(\p{N}+)"}},
-      {{"deepseek-coder"}, {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", deepseek_cjk, R"(\p{N})"}},
-      {{"deepseek-v3", "hunyuan-dense", "joyai-llm"}, {R"(\p{N}{1,3})", deepseek3_cjk, deepseek3_words}},
-  };
-  return rules;
-}
-
-const PreRule& find_rule(const std::string& name, const std::string& path) {
-  for (const PreRule& rule : pre_rules())
-    for (const char* known : rule.names)
-      if (name == known) return rule;
-  fail(VKMOE_ERROR_UNSUPPORTED, path, ": key 'tokenizer.ggml.pre': pre-tokenizer '", name, "' is not supported");
-}
 
 // Tokens that end a turn, for files that name only the end of the text.
 const char* const end_texts[] = {"<|im_end|>",      "<|eot_id|>",  "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>",
@@ -85,65 +21,181 @@ const char* const end_texts[] = {"<|im_end|>",      "<|eot_id|>",  "<|eom_id|>",
 // ggml's token types.
 enum { type_normal = 1, type_unknown, type_control, type_user_defined, type_unused, type_byte };
 
-TokenKind kind_of(const json& type, const std::string& path) {
-  if (type.is_number_integer()) {
-    int64_t value = type.get<int64_t>();
-    if (value == type_control || value == type_unknown) return TokenKind::control;
-    if (value == type_user_defined) return TokenKind::added;
-    if (value == type_normal || value == type_unused || value == type_byte) return TokenKind::normal;
-  }
-  fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.token_type': expected values from 1 to 6, found ",
-       json_excerpt(type));
-}
-
 struct GgufTokenizer {
   const json& metadata;
   const std::string& path;
-  BpeParts parts;
+  TokenizerParts parts{};
+  bool has_bytes = false;
+
+  template <class... What>
+  [[noreturn]] void bad(const char* key, const What&... what) const {
+    fail(VKMOE_ERROR_BAD_FILE, path, ": key '", key, "': ", what...);
+  }
 
   const json& strings(const char* key) const {
     const json* value = json_member(metadata, key);
     if (!value || !value->is_array())
-      fail(VKMOE_ERROR_BAD_FILE, path, ": key '", key, "': expected an array of strings, found ",
-           value ? json_excerpt(*value) : "none");
+      bad(key, "expected an array of strings, found ", value ? json_excerpt(*value) : "none");
     if (!value->empty() && !(*value)[0].is_string())  // a GGUF's arrays have values of one type
-      fail(VKMOE_ERROR_BAD_FILE, path, ": key '", key, "': expected an array of strings, found numbers");
+      bad(key, "expected an array of strings, found numbers");
     return *value;
+  }
+
+  void set_type(Token& token, const json& type) {
+    int64_t value = type.is_number_integer() ? type.get<int64_t>() : 0;
+    if (value < type_normal || value > type_byte)
+      bad("tokenizer.ggml.token_type", "expected values from 1 to 6, found ", json_excerpt(type));
+    bool byte = value == type_byte && byte_token_value(token.text) >= 0;
+    token.kind = value == type_control || value == type_unknown ? TokenKind::control
+                 : value == type_user_defined                  ? TokenKind::added
+                 : byte                                        ? TokenKind::byte
+                                                               : TokenKind::normal;
+    token.unused = value == type_unused;
+    has_bytes = has_bytes || byte;
   }
 
   void tokens() {
     const json& texts = strings("tokenizer.ggml.tokens");
     if (texts.empty()) fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.tokens' is empty");
-    const json* types = json_member(metadata, "tokenizer.ggml.token_type");
-    if (types && (!types->is_array() || types->size() != texts.size()))
-      fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.token_type': expected an array of ", texts.size(),
-           ", found ", json_excerpt(*types));
+    auto list = [&](const char* key) {
+      const json* values = json_member(metadata, key);
+      if (values && (!values->is_array() || values->size() != texts.size()))
+        bad(key, "expected an array of ", texts.size(), ", found ", json_excerpt(*values));
+      return values;
+    };
+    const json *types = list("tokenizer.ggml.token_type"), *scores = list("tokenizer.ggml.scores");
+    if (scores && !scores->empty() && !(*scores)[0].is_number())
+      bad("tokenizer.ggml.scores", "expected numbers, found ", json_excerpt(*scores));
     parts.tokens.resize(texts.size());
     for (size_t i = 0; i < texts.size(); i++) {
-      parts.tokens[i].text = texts[i].get_ref<const std::string&>();
-      parts.tokens[i].kind = types ? kind_of((*types)[i], path) : TokenKind::normal;
+      Token& token = parts.tokens[i];
+      token.text = texts[i].get_ref<const std::string&>();
+      token.kind = TokenKind::normal;
+      if (types) set_type(token, (*types)[i]);
+      if (scores) token.score = (*scores)[i].get<double>();
+      if (!(std::fabs(token.score) < 1e30)) bad("tokenizer.ggml.scores", "value ", i, " is not finite");
     }
   }
 
-  void merges() {
+  std::vector<std::pair<std::string, std::string>> merges() const {
+    std::vector<std::pair<std::string, std::string>> merges;
     for (const json& merge : strings("tokenizer.ggml.merges")) {
-      std::string_view text = merge.get_ref<const std::string&>();
+      const std::string& text = merge.get_ref<const std::string&>();
       size_t space = text.find(' ', 1);
-      if (space == text.npos)
-        fail(VKMOE_ERROR_BAD_FILE, path, ": key 'tokenizer.ggml.merges': expected two texts and a space, found '",
-             text, "'");
-      parts.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+      if (space == text.npos) bad("tokenizer.ggml.merges", "expected two texts and a space, found '", text, "'");
+      merges.emplace_back(text.substr(0, space), text.substr(space + 1));
     }
+    return merges;
   }
 
-  // The id of a tokenizer.ggml.*_token_id, or -1.
-  int32_t special(const char* key) const {
+  // The id of a tokenizer.ggml.*_token_id, or the fallback where that is in the vocabulary, or -1.
+  int32_t special(const char* key, int32_t fallback = -1) const {
     std::vector<int32_t> ids = json_ids(metadata, key, path);
-    if (ids.empty()) return -1;
+    if (ids.empty()) return size_t(fallback) < parts.tokens.size() ? fallback : -1;
     if (ids.size() > 1 || size_t(ids[0]) >= parts.tokens.size())
-      fail(VKMOE_ERROR_BAD_FILE, path, ": key '", key, "': expected an id below ", parts.tokens.size(), ", found ",
-           json_excerpt(metadata[key]));
+      bad(key, "expected an id below ", parts.tokens.size(), ", found ", json_excerpt(metadata[key]));
     return ids[0];
+  }
+
+  bool flag(const char* key, bool fallback) const { return json_bool(metadata, key, path, fallback); }
+
+  void byte_level_bpe(const PreRule& rule) {
+    BpeParts bpe;
+    bpe.origin = path;
+    bpe.bytes = !rule.spaces;
+    bpe.ignore_merges = rule.ignore_merges;
+    bpe.whole_newlines = rule.whole_newlines;
+    bpe.skip_unknown_merges = true;
+    for (const char* pattern : rule.patterns) parts.pre_tokenizer.add_split(Regex(pattern, path));
+    bpe.merges = merges();
+    if (rule.spaces) {
+      Normalizer::SentencePieceRule spaces;
+      parts.normalizer.add_sentencepiece(std::move(spaces));
+      parts.space_symbol = true;
+      bpe.fallback.find_bytes(parts.tokens);
+    } else {
+      decode_byte_level(parts.tokens);
+    }
+    parts.model = std::make_unique<BpeModel>(parts.tokens, std::move(bpe));
+  }
+
+  Fallback fallback(int32_t unknown) const {
+    Fallback found;
+    found.unknown = special("tokenizer.ggml.unknown_token_id", unknown);
+    if (has_bytes) found.find_bytes(parts.tokens);
+    return found;
+  }
+
+  void sentencepiece_bpe() {
+    BpeParts bpe;
+    bpe.origin = path;
+    bpe.by_score = true;
+    bpe.fallback = fallback(0);
+    Normalizer::SentencePieceRule spaces;
+    spaces.prefix = parts.strip_first_space = flag("tokenizer.ggml.add_space_prefix", true);
+    parts.normalizer.add_sentencepiece(std::move(spaces));
+    parts.space_symbol = true;
+    parts.model = std::make_unique<BpeModel>(parts.tokens, std::move(bpe));
+  }
+
+  std::string charsmap() const {
+    const char* key = "tokenizer.ggml.precompiled_charsmap";
+    std::string bytes;
+    const json* value = json_member(metadata, key);
+    if (!value) return bytes;
+    if (!value->is_array()) bad(key, "expected an array of bytes, found ", json_excerpt(*value));
+    for (const json& byte : *value) {
+      if (!byte.is_number_integer() || byte < -128 || byte > 255)
+        bad(key, "expected an array of bytes, found ", json_excerpt(byte));
+      bytes += char(byte.get<int>());
+    }
+    return bytes;
+  }
+
+  void unigram() {
+    std::vector<std::string_view> texts;
+    std::vector<double> scores;
+    double least = INFINITY;
+    Normalizer::SentencePieceRule rule;
+    for (size_t id = 0; id < parts.tokens.size(); id++) {
+      const Token& token = parts.tokens[id];
+      bool normal = token.kind == TokenKind::normal && !token.unused, added = token.kind == TokenKind::added;
+      if (normal) least = std::min(least, token.score);
+      if (added && !token.text.empty()) rule.keep.add(token.text, int32_t(id));
+      texts.push_back(token.text);
+      scores.push_back(normal ? token.score : added ? 0 : -INFINITY);
+    }
+    rule.map = Charsmap(charsmap(), path);
+    rule.prefix = parts.strip_first_space = flag("tokenizer.ggml.add_space_prefix", false);
+    rule.merge_spaces = flag("tokenizer.ggml.remove_extra_whitespaces", false);
+    parts.normalizer.add_sentencepiece(std::move(rule));
+    parts.space_symbol = true;
+    parts.model = std::make_unique<UnigramModel>(texts, std::move(scores), fallback(2), least - 10);
+  }
+
+  void wordpiece() {
+    bool lower = flag("tokenizer.ggml.normalizer.lowercase", true);
+    bool strip_accents = flag("tokenizer.ggml.normalizer.strip_accents", lower);
+    parts.normalizer.add_bert(true, true, strip_accents, lower);
+    parts.pre_tokenizer.add_split(Regex("\\s+", path), PreTokenizer::Behavior::removed);
+    parts.pre_tokenizer.add_split(Regex(punctuation_pattern, path));
+    std::vector<bool> begins;
+    for (Token& token : parts.tokens) {
+      begins.push_back(token.text.starts_with(space_symbol));
+      if (begins.back() && token.kind == TokenKind::normal) token.text.erase(0, space_symbol.size());
+    }
+    wordpiece_model(parts, begins, special("tokenizer.ggml.unknown_token_id", 100), SIZE_MAX);
+  }
+
+  // llama.cpp knows by the name that this family's special tokens take in the white space behind them.
+  void phi3_tokens() {
+    std::string name = json_string(metadata, "general.name", path);
+    for (char& c : name) c = char(std::tolower(uint8_t(c)));
+    if (name.find("phi-3") == name.npos && name.find("phi3") == name.npos) return;
+    for (Token& token : parts.tokens) {
+      bool added = token.kind == TokenKind::control || token.kind == TokenKind::added;
+      token.right_strip = added && token.text != "<unk>" && token.text != "<s>" && token.text != "<|endoftext|>";
+    }
   }
 };
 
@@ -152,39 +204,48 @@ struct GgufTokenizer {
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file) {
   const json& metadata = file.metadata;
   std::string model = json_string(metadata, "tokenizer.ggml.model", file.path);
-  if (model != "gpt2")
+  bool spm = model == "llama", bert = model == "bert", t5 = model == "t5", gemma = model == "gemma4";
+  if (model != "gpt2" && !spm && !bert && !t5 && !gemma)
     fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": key 'tokenizer.ggml.model': ",
-         model.empty() ? "missing" : "tokenizer '" + model + "' is not supported", ", only 'gpt2' (byte-level BPE)");
-  const PreRule& rule = find_rule(json_string(metadata, "tokenizer.ggml.pre", file.path, "default"), file.path);
-  GgufTokenizer source{metadata, file.path, {}};
+         model.empty() ? "missing" : "tokenizer '" + model + "' is not supported",
+         ", only 'gpt2' and 'gemma4' (BPE), 'llama' and 't5' (SentencePiece) and 'bert' (WordPiece)");
+  std::string pre = gemma ? model : json_string(metadata, "tokenizer.ggml.pre", file.path, "default");
+  const PreRule& rule = find_pre_rule(spm || bert || t5 ? "default" : pre, file.path);
+  GgufTokenizer source{metadata, file.path};
   source.parts.origin = file.path;
-  source.parts.ignore_merges = rule.ignore_merges;
-  source.parts.skip_unknown_merges = true;
-  for (const char* pattern : rule.patterns) source.parts.pre_tokenizer.add_regex(pattern, file.path);
   source.tokens();
-  source.merges();
+  source.phi3_tokens();
 
-  int32_t bos = source.special("tokenizer.ggml.bos_token_id"), eos = source.special("tokenizer.ggml.eos_token_id");
+  int32_t bos = source.special("tokenizer.ggml.bos_token_id", spm ? 1 : bert ? 101 : -1);
+  int32_t eos = source.special("tokenizer.ggml.eos_token_id", spm ? 2 : t5 ? 1 : -1);
   std::vector<int32_t> ends;
-  for (const char* key :
-       {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
     if (int32_t id = source.special(key); id >= 0) ends.push_back(id);
+  if (eos >= 0) ends.insert(ends.begin(), eos);
   // Older files give special tokens the type of normal ones.
-  for (int32_t id : ends) source.parts.tokens[size_t(id)].kind = TokenKind::control;
-  if (bos >= 0) source.parts.tokens[size_t(bos)].kind = TokenKind::control;
-  std::string bos_text = bos >= 0 ? source.parts.tokens[size_t(bos)].text : "";
-  std::string eos_text = eos >= 0 ? source.parts.tokens[size_t(eos)].text : "";
-  for (size_t i = 0; i < source.parts.tokens.size(); i++)
+  std::vector<Token>& tokens = source.parts.tokens;
+  for (int32_t id : ends) tokens[size_t(id)].kind = TokenKind::control;
+  if (bos >= 0) tokens[size_t(bos)].kind = TokenKind::control;
+  std::string bos_text = bos >= 0 ? tokens[size_t(bos)].text : "", eos_text = eos >= 0 ? tokens[size_t(eos)].text : "";
+  for (size_t i = 0; i < tokens.size(); i++)
     for (const char* text : end_texts)
-      if (source.parts.tokens[i].kind == TokenKind::control && source.parts.tokens[i].text == text)
-        ends.push_back(int32_t(i));
+      if (tokens[i].kind == TokenKind::control && tokens[i].text == text) ends.push_back(int32_t(i));
 
-  auto tokenizer = std::make_unique<BpeTokenizer>(std::move(source.parts));
+  if (spm) {
+    source.sentencepiece_bpe();
+  } else if (t5) {
+    source.unigram();
+  } else if (bert) {
+    source.wordpiece();
+  } else {
+    source.byte_level_bpe(rule);
+  }
+  auto tokenizer = std::make_unique<TextTokenizer>(std::move(source.parts));
   tokenizer->bos = bos;
   tokenizer->bos_text = bos_text;
   tokenizer->eos_text = eos_text;
   for (int32_t id : ends) add_end_id(*tokenizer, id);
-  tokenizer->add_bos = bos >= 0 && json_bool(metadata, "tokenizer.ggml.add_bos_token", file.path, rule.add_bos);
+  tokenizer->add_bos = bos >= 0 && source.flag("tokenizer.ggml.add_bos_token", spm || bert || rule.add_bos);
   tokenizer->chat_template = json_string(metadata, "tokenizer.chat_template", file.path);
   return tokenizer;
 }

@@ -1,8 +1,13 @@
-// tokenizer.json, the format of Hugging Face's `tokenizers`: byte-level BPE. Called by Tokenizer::load().
+// tokenizer.json, the format of Hugging Face's `tokenizers`. Called by Tokenizer::load(). Its normalizers,
+// pre-tokenizers and decoders are read by json_pipeline.cpp.
+#include <algorithm>
+#include <cmath>
+
 #include "base/error.h"
-#include "loader/bpe.h"
 #include "loader/json_file.h"
+#include "loader/json_pipeline.h"
 #include "loader/tokenizer_parts.h"
+#include "loader/unigram.h"
 
 namespace vkmoe {
 
@@ -10,88 +15,22 @@ using nlohmann::json;
 
 namespace {
 
-struct JsonTokenizer {
+struct JsonTokenizer : JsonPipeline {
   const json& root;
-  std::string origin;
-  BpeParts parts;
-  bool byte_level = false;
+  std::string model_type;
 
-  template <class... Parts>
-  [[noreturn]] void unsupported(const Parts&... what) const {
-    fail(VKMOE_ERROR_UNSUPPORTED, origin, ": ", what..., " is not supported");
-  }
-  template <class... Parts>
-  [[noreturn]] void bad(const Parts&... what) const {
-    fail(VKMOE_ERROR_BAD_FILE, origin, ": ", what...);
-  }
+  JsonTokenizer(const json& root, const std::string& origin) : JsonPipeline(origin), root(root) {}
 
-  std::string type_of(const json& part, const char* key) const {
-    std::string type = json_string(part, "type", origin);
-    if (type.empty()) bad(key, ": expected an object with a type, found ", json_excerpt(part));
-    return type;
-  }
-
-  const json& list(const json& part, const char* key) const {
-    const json* value = json_member(part, key);
-    if (!value || !value->is_array()) bad("expected an array '", key, "'");
-    return *value;
-  }
-
-  void normalizer(const json& part) {
-    std::string type = type_of(part, "normalizer");
-    if (type == "Sequence") {
-      for (const json& step : list(part, "normalizers")) normalizer(step);
-    } else if (type == "NFC") {
-      parts.nfc = true;
-    } else {
-      unsupported("normalizer ", type);
-    }
-  }
-
-  void split(const json& part) {
-    std::string behavior = json_string(part, "behavior", origin);
-    // Removed with invert keeps the matches and drops what lies between; patterns of that kind match everything.
-    if (behavior != "Isolated" && !(behavior == "Removed" && json_bool(part, "invert", origin, false)))
-      unsupported("pre_tokenizer Split with behavior ", behavior);
-    const json* pattern = json_member(part, "pattern");
-    if (!pattern) bad("pre_tokenizer Split: expected a pattern, found none");
-    std::string regex = json_string(*pattern, "Regex", origin), text = json_string(*pattern, "String", origin);
-    if (!regex.empty()) {
-      parts.pre_tokenizer.add_regex(regex, origin);
-    } else if (!text.empty()) {
-      parts.pre_tokenizer.add_literal(text, origin);
-    } else {
-      bad("pre_tokenizer Split: expected a pattern Regex or String, found ", json_excerpt(*pattern));
-    }
-  }
-
-  void pre_tokenizer(const json& part) {
-    std::string type = type_of(part, "pre_tokenizer");
-    if (byte_level) unsupported("pre_tokenizer ", type, " after ByteLevel");
-    if (type == "Sequence") {
-      for (const json& step : list(part, "pretokenizers")) pre_tokenizer(step);
-    } else if (type == "Split") {
-      split(part);
-    } else if (type == "Digits") {
-      bool single = json_bool(part, "individual_digits", origin, false);
-      parts.pre_tokenizer.add_regex(single ? R"(\p{N})" : R"(\p{N}+)", origin);
-    } else if (type == "ByteLevel") {
-      if (json_bool(part, "add_prefix_space", origin, true)) unsupported("ByteLevel with add_prefix_space");
-      if (json_bool(part, "use_regex", origin, true)) parts.pre_tokenizer.add_regex(gpt2_pattern, origin);
-      byte_level = true;
-    } else {
-      unsupported("pre_tokenizer ", type);
-    }
-  }
-
-  const json& check_model() const {
+  const json& check_model() {
     const json* model = json_member(root, "model");
     if (!model || !model->is_object()) bad("expected an object 'model', found none");
-    std::string type = json_string(*model, "type", origin, "BPE");  // older files leave it out
-    if (type != "BPE") unsupported("model ", type);
-    for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-      if (!json_string(*model, key, origin).empty()) unsupported("model.", key);
-    if (json_bool(*model, "byte_fallback", origin, false)) unsupported("model.byte_fallback");
+    model_type = json_string(*model, "type", origin);
+    if (model_type.empty())  // older files leave it out
+      model_type = json_member(*model, "merges") ? "BPE" : json_member(*model, "unk_id") ? "Unigram" : "BPE";
+    if (model_type != "BPE" && model_type != "Unigram" && model_type != "WordPiece") unsupported("model ", model_type);
+    if (model_type == "BPE")
+      for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
+        if (!json_string(*model, key, origin).empty()) unsupported("model.", key);
     return *model;
   }
 
@@ -105,7 +44,17 @@ struct JsonTokenizer {
     return parts.tokens[index];
   }
 
+  void unigram_vocabulary(const json& model) {
+    for (const json& entry : list(model, "vocab")) {
+      if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+        bad("model.vocab: expected a text and a score, found ", json_excerpt(entry));
+      parts.tokens.push_back({entry[0].get<std::string>(), TokenKind::normal});
+      parts.tokens.back().score = entry[1].get<double>();
+    }
+  }
+
   void vocabulary(const json& model) {
+    if (model_type == "Unigram") return unigram_vocabulary(model);
     const json* vocab = json_member(model, "vocab");
     if (!vocab || !vocab->is_object()) bad("expected an object 'model.vocab', found none");
     for (const auto& [text, id] : vocab->items()) {
@@ -116,27 +65,31 @@ struct JsonTokenizer {
     }
   }
 
-  void merges(const json& model) {
+  std::vector<std::pair<std::string, std::string>> merges(const json& model) const {
+    std::vector<std::pair<std::string, std::string>> merges;
     for (const json& merge : list(model, "merges")) {
       bool good = false;
       if (merge.is_string()) {
         std::string_view text = merge.get_ref<const std::string&>();
         size_t space = text.find(' ');
         good = space != text.npos && text.find(' ', space + 1) == text.npos;
-        if (good) parts.merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+        if (good) merges.emplace_back(text.substr(0, space), text.substr(space + 1));
       } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
         good = true;
-        parts.merges.emplace_back(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
+        merges.emplace_back(merge[0].get_ref<const std::string&>(), merge[1].get_ref<const std::string&>());
       }
-      if (!good) bad("merge ", parts.merges.size(), ": expected two strings, found ", json_excerpt(merge));
+      if (!good) bad("merge ", merges.size(), ": expected two strings, found ", json_excerpt(merge));
     }
+    return merges;
   }
 
   void added_tokens() {
     const json* added = json_member(root, "added_tokens");
     if (!added) return;
     if (!added->is_array()) bad("expected an array 'added_tokens', found ", json_excerpt(*added));
-    const json& vocab = root["model"]["vocab"];
+    std::unordered_map<std::string, size_t> vocab;
+    for (size_t id = 0; id < parts.tokens.size(); id++)
+      if (parts.tokens[id].kind != TokenKind::missing) vocab[parts.tokens[id].text] = id;
     size_t known = parts.tokens.size() + added->size();
     for (const json& entry : *added) {
       std::string text = json_string(entry, "content", origin);
@@ -146,26 +99,85 @@ struct JsonTokenizer {
       if (token.kind != TokenKind::missing && token.text != text)
         bad("tokens '", token.text, "' and '", text, "' have the same id ", *id);
       auto twin = vocab.find(text);
-      if (twin != vocab.end() && *twin != *id)
-        bad("added token '", text, "' has id ", *id, ", but ", *twin, " in the vocabulary");
-      if (json_bool(entry, "single_word", origin, false)) unsupported("added token '", text, "' with single_word");
+      if (twin != vocab.end() && *id != twin->second)
+        bad("added token '", text, "' has id ", *id, ", but ", twin->second, " in the vocabulary");
       token.text = text;
       token.kind = json_bool(entry, "special", origin, false) ? TokenKind::control : TokenKind::added;
       token.left_strip = json_bool(entry, "lstrip", origin, false);
       token.right_strip = json_bool(entry, "rstrip", origin, false);
       token.normalized = json_bool(entry, "normalized", origin, false);
+      token.single_word = json_bool(entry, "single_word", origin, false);
     }
   }
 
-  // The id of a token's text, or -1.
+  // The id of a token's text, or -1. Before finish().
   int32_t find(const std::string& text) const {
-    if (text.empty()) return -1;
-    if (const json* added = json_member(root, "added_tokens"))
-      for (const json& entry : *added)
-        if (entry["content"] == text) return entry["id"].get<int32_t>();
-    const json& vocab = root["model"]["vocab"];
-    auto found = vocab.find(text);
-    return found == vocab.end() ? -1 : found->get<int32_t>();
+    for (size_t id = 0; !text.empty() && id < parts.tokens.size(); id++)
+      if (parts.tokens[id].kind != TokenKind::missing && parts.tokens[id].text == text) return int32_t(id);
+    return -1;
+  }
+
+  Fallback fallback(const json& model) {
+    Fallback found;
+    found.unknown = find(json_string(model, "unk_token", origin));
+    found.fuse = model_type != "BPE" || json_bool(model, "fuse_unk", origin, false);
+    if (!json_bool(model, "byte_fallback", origin, false)) return found;
+    found.find_bytes(parts.tokens);
+    if (!found.has_bytes) return found;
+    for (int32_t id : found.bytes)
+      if (parts.tokens[size_t(id)].kind == TokenKind::normal) parts.tokens[size_t(id)].kind = TokenKind::byte;
+    return found;
+  }
+
+  void bpe(const json& model) {
+    BpeParts bpe;
+    bpe.origin = origin;
+    bpe.bytes = byte_level;
+    bpe.ignore_merges = json_bool(model, "ignore_merges", origin, false);
+    bpe.merges = merges(model);
+    if (byte_level) {
+      decode_byte_level(parts.tokens);
+    } else {
+      bpe.fallback = fallback(model);
+    }
+    parts.model = std::make_unique<BpeModel>(parts.tokens, std::move(bpe));
+  }
+
+  void unigram(const json& model) {
+    if (byte_level) unsupported("a pre_tokenizer ByteLevel before a Unigram model");
+    Fallback unknowns = fallback(model);
+    std::vector<int32_t> unknown = json_ids(model, "unk_id", origin);
+    if (unknown.size() > 1 || (unknown.size() == 1 && size_t(unknown[0]) >= parts.tokens.size()))
+      bad("'unk_id': expected an id below ", parts.tokens.size(), ", found ", json_excerpt(model["unk_id"]));
+    if (!unknown.empty()) unknowns.unknown = unknown[0];
+    std::vector<std::string_view> texts;
+    std::vector<double> scores;
+    double least = 0;
+    size_t in_model = model["vocab"].size();
+    for (size_t id = 0; id < parts.tokens.size(); id++) {
+      const Token& token = parts.tokens[id];
+      if (id < in_model) least = std::min(least, token.score);
+      bool usable = token.kind == TokenKind::normal || (token.kind == TokenKind::added && id < in_model);
+      texts.push_back(token.text);
+      scores.push_back(usable && int32_t(id) != unknowns.unknown ? token.score : -INFINITY);
+    }
+    parts.model = std::make_unique<UnigramModel>(texts, std::move(scores), unknowns, least - 10);
+  }
+
+  void wordpiece(const json& model) {
+    if (byte_level) unsupported("a pre_tokenizer ByteLevel before a WordPiece model");
+    std::string prefix = json_string(model, "continuing_subword_prefix", origin, "##");
+    int32_t unknown = find(json_string(model, "unk_token", origin, "[UNK]"));
+    const json* most = json_member(model, "max_input_chars_per_word");
+    if (most && !most->is_number_unsigned())
+      bad("'max_input_chars_per_word': expected a whole number, found ", json_excerpt(*most));
+    std::vector<bool> begins;
+    for (Token& token : parts.tokens) {
+      bool continues = !prefix.empty() && token.text.size() > prefix.size() && token.text.starts_with(prefix);
+      if (continues && token.kind == TokenKind::normal) token.text.erase(0, prefix.size());
+      begins.push_back(!continues);
+    }
+    wordpiece_model(parts, begins, unknown, most ? most->get<size_t>() : 100);
   }
 
   // The text of the special token that the post-processor puts before everything else, or "".
@@ -204,34 +216,38 @@ std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file) {
   std::string origin = file.path + "/tokenizer.json";
   if (file.tokenizer.is_null())
     fail(VKMOE_ERROR_NOT_FOUND, origin, ": missing; of a model folder's tokenizers only tokenizer.json can be read");
-  JsonTokenizer source{file.tokenizer, origin, {}};
+  JsonTokenizer source(file.tokenizer, origin);
   source.parts.origin = origin;
   const json& model = source.check_model();
   if (const json* part = json_member(file.tokenizer, "normalizer")) source.normalizer(*part);
   if (const json* part = json_member(file.tokenizer, "pre_tokenizer")) source.pre_tokenizer(*part);
-  if (!source.byte_level) source.unsupported("a pre_tokenizer without ByteLevel");
-  if (const json* part = json_member(file.tokenizer, "decoder")) {
-    std::string type = source.type_of(*part, "decoder");
-    if (type != "ByteLevel") source.unsupported("decoder ", type);
-  }
-  source.parts.ignore_merges = json_bool(model, "ignore_merges", origin, false);
+  if (const json* part = json_member(file.tokenizer, "decoder")) source.decoder(*part);
   source.vocabulary(model);
-  source.merges(model);
   source.added_tokens();
-  auto tokenizer = std::make_unique<BpeTokenizer>(std::move(source.parts));
 
   const json& config = file.tokenizer_config;
   std::string config_name = file.path + "/tokenizer_config.json";
   std::string first;
   if (const json* part = json_member(file.tokenizer, "post_processor")) first = source.first_of_template(*part);
-  tokenizer->bos_text = special_text(config, "bos_token", config_name);
-  if (tokenizer->bos_text.empty()) tokenizer->bos_text = first;
-  tokenizer->bos = source.find(tokenizer->bos_text);
-  bool adds = !first.empty() && first == tokenizer->bos_text;
-  tokenizer->add_bos = tokenizer->bos >= 0 && json_bool(config, "add_bos_token", config_name, adds);
+  std::string bos_text = special_text(config, "bos_token", config_name);
+  if (bos_text.empty()) bos_text = first;
+  std::string eos_text = special_text(config, "eos_token", config_name);
+  int32_t bos = source.find(bos_text), eos = source.find(eos_text);
 
-  tokenizer->eos_text = special_text(config, "eos_token", config_name);
-  if (int32_t id = source.find(tokenizer->eos_text); id >= 0) add_end_id(*tokenizer, id);
+  if (source.model_type == "Unigram") {
+    source.unigram(model);
+  } else if (source.model_type == "WordPiece") {
+    source.wordpiece(model);
+  } else {
+    source.bpe(model);
+  }
+  auto tokenizer = std::make_unique<TextTokenizer>(std::move(source.parts));
+  tokenizer->bos_text = bos_text;
+  tokenizer->eos_text = eos_text;
+  tokenizer->bos = bos;
+  bool adds = !first.empty() && first == bos_text;
+  tokenizer->add_bos = bos >= 0 && json_bool(config, "add_bos_token", config_name, adds);
+  if (eos >= 0) add_end_id(*tokenizer, eos);
   for (int32_t id : json_ids(file.generation_config, "eos_token_id", file.path + "/generation_config.json"))
     add_end_id(*tokenizer, id);
   for (int32_t id : json_ids(file.metadata, "eos_token_id", file.path + "/config.json")) add_end_id(*tokenizer, id);

@@ -2,14 +2,25 @@
 #pragma once
 #include <memory>
 
-#include "loader/tokenizer.h"
+#include "loader/text_tokenizer.h"
 
 namespace vkmoe {
 
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file);
 
-extern const char gpt2_pattern[];  // GPT-2's pre-tokenizer, the default of ByteLevel
+// A pre-tokenizer of byte-level BPE by its name in a GGUF.
+struct PreRule {
+  std::vector<const char*> names;
+  std::vector<const char*> patterns;
+  bool ignore_merges = false, add_bos = false;
+  bool spaces = false;          // of BPE over characters, in which U+2581 is a space
+  bool whole_newlines = false;  // a run of newlines that is a token is not merged
+};
+const PreRule& find_pre_rule(const std::string& name, const std::string& path);
+
+// A WordPieceModel of parts.tokens, which then show with a space before those that begin a word.
+void wordpiece_model(TokenizerParts& parts, const std::vector<bool>& begins, int32_t unknown, size_t max_chars);
 
 // A member that is one id or an array of ids, each in [0, 2^31); empty where it is missing or null.
 std::vector<int32_t> json_ids(const nlohmann::json& object, const char* key, const std::string& name);
