@@ -16,3 +16,15 @@ set_target_properties(vkmoe_shared PROPERTIES OUTPUT_NAME vkmoe LINKER_LANGUAGE 
 if(NOT WIN32 AND NOT APPLE AND NOT VKMOE_SANITIZE)
   target_link_options(vkmoe_shared PRIVATE -Wl,--version-script=${CMAKE_CURRENT_LIST_DIR}/exports.map -Wl,--no-undefined)
 endif()
+
+# For work on the kernels: what vendors' compilers make of them, with no hardware (tools/compilers/README.md).
+add_executable(compile_kernels tools/compile_kernels.cpp)
+target_link_libraries(compile_kernels PRIVATE vkmoe_moe)
+find_path(VULKAN_LAYER_INCLUDE vulkan/vk_layer.h)
+if(VULKAN_LAYER_INCLUDE AND UNIX AND NOT APPLE AND NOT VKMOE_SANITIZE)
+  add_library(vkmoe_compilers_layer MODULE tools/compilers/layer.cpp)
+  target_compile_options(vkmoe_compilers_layer PRIVATE -Wno-cast-function-type)
+  target_link_libraries(vkmoe_compilers_layer PRIVATE nlohmann_json::nlohmann_json)
+  set_target_properties(vkmoe_compilers_layer PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/layers)
+  configure_file(tools/compilers/layer.json ${CMAKE_BINARY_DIR}/layers/vkmoe_compilers.json COPYONLY)
+endif()

@@ -65,3 +65,22 @@ set_target_properties(c_api_test PROPERTIES C_STANDARD 11)
 target_compile_definitions(c_api_test PRIVATE _POSIX_C_SOURCE=200809L)
 target_link_libraries(c_api_test PRIVATE vkmoe_shared Threads::Threads m)
 vkmoe_device_test(c_api c_api_test ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+
+# Pretended GPUs: AMD needs mesa-vulkan-drivers alone, the others what tools/compilers/build.sh makes; else skipped.
+if(TARGET vkmoe_compilers_layer)
+  set(VKMOE_COMPILERS ${CMAKE_BINARY_DIR}/vendor-compilers CACHE PATH "what tools/compilers/build.sh made")
+  set(as_gpu ${CMAKE_SOURCE_DIR}/tools/compilers/as_gpu.sh)
+  function(vkmoe_pretended_test name)
+    add_test(NAME ${name} COMMAND ${ARGN})
+    set_tests_properties(${name} PROPERTIES SKIP_RETURN_CODE 3 TIMEOUT 1500 ENVIRONMENT
+      "VKMOE_COMPILERS=${VKMOE_COMPILERS};VKMOE_LAYERS=${CMAKE_BINARY_DIR}/layers;VKMOE_VALIDATION=1;VKMOE_COMPILER_STATS=${CMAKE_BINARY_DIR}/${name}.txt;VKMOE_CACHE_DIR=${CMAKE_BINARY_DIR}/test-cache-pretended")
+  endfunction()
+  foreach(gpu amd-gfx1100 amd-navi21 amd-vega10 intel-skl intel-tgl intel-dg2 intel-bmg adreno-618 adreno-660 adreno-740
+      adreno-x1 mali-g52 mali-g610 mali-g76)
+    vkmoe_pretended_test(pretended.${gpu} ${CMAKE_SOURCE_DIR}/tests/compilers/pretended_gpu.sh ${gpu} $<TARGET_FILE:vkmoe>
+      ${CMAKE_SOURCE_DIR}/models/vkmoe-default.gguf)
+  endforeach()
+  foreach(gpu amd-gfx1100 amd-navi21 amd-vega10)
+    vkmoe_pretended_test(spills.${gpu} ${as_gpu} ${gpu} $<TARGET_FILE:compile_kernels> --hot --no-spills)
+  endforeach()
+endif()

@@ -20,7 +20,7 @@ case $kind in
     [[ $model != x1 ]] || choice=FD_CHIP_ID=0x43050c01 ;;
   mali) driver=panfrost shim=panfrost
     case $model in  # the chip's id
-      g52) choice=PAN_GPU_ID=7212 ;;
+      g52) choice=PAN_GPU_ID=7212 more=MESA_VK_VERSION_OVERRIDE=1.1 ;;  # as Arm's own driver; Mesa's says 1.0
       g76) choice=PAN_GPU_ID=7211 ;;
       g610) choice=PAN_GPU_ID=a867 ;;
     esac ;;
@@ -37,6 +37,6 @@ fi
 # The validation layer, where it is on, must lie above ours: first by name, and found first.
 above=
 [[ ${VKMOE_VALIDATION:-0} == 0 ]] || above=VK_LAYER_KHRONOS_validation:
-exec env "$choice" ${preload:+"$preload"} PAN_I_WANT_A_BROKEN_VULKAN_DRIVER=1 VK_ICD_FILENAMES="$icd" \
+exec env "$choice" ${more:+"$more"} ${preload:+"$preload"} PAN_I_WANT_A_BROKEN_VULKAN_DRIVER=1 VK_ICD_FILENAMES="$icd" \
   VK_DRIVER_FILES="$icd" VK_LAYER_PATH="/usr/share/vulkan/explicit_layer.d:$layers" VK_INSTANCE_LAYERS="${above}VK_LAYER_VKMOE_compilers" \
   NODEVICE_SELECT=1 MESA_SHADER_CACHE_DISABLE=true "$@"

@@ -4,6 +4,7 @@
 #include <vulkan/vk_layer.h>
 #include <vulkan/vulkan.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -11,6 +12,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace {
@@ -244,8 +246,9 @@ PFN_vkVoidFunction stand_in(const char* name) {
     for (const char* idle :
          {"vkDestroyFence", "vkResetFences", "vkGetFenceStatus", "vkWaitForFences", "vkDestroySemaphore",
           "vkWaitSemaphores", "vkWaitSemaphoresKHR", "vkSignalSemaphore", "vkDestroyEvent", "vkSetEvent", "vkResetEvent",
-          "vkGetEventStatus", "vkBeginCommandBuffer", "vkEndCommandBuffer", "vkResetCommandBuffer", "vkQueueSubmit",
-          "vkQueueSubmit2", "vkQueueWaitIdle", "vkDeviceWaitIdle", "vkGetQueryPoolResults"}) {
+          "vkGetEventStatus", "vkBeginCommandBuffer", "vkEndCommandBuffer", "vkResetCommandBuffer",
+          "vkResetCommandPool", "vkQueueSubmit", "vkQueueSubmit2", "vkQueueWaitIdle", "vkDeviceWaitIdle",
+          "vkGetQueryPoolResults"}) {
       all[idle] = PFN_vkVoidFunction(do_nothing);
     }
     return all;
