@@ -12,18 +12,20 @@ layout(constant_id = 0) const uint LANES = 32;
 layout(constant_id = 1) const uint HEAD_DIM = 64;
 layout(constant_id = 2) const uint QUERIES = 4;
 layout(constant_id = 3) const uint SPLIT_KEYS = 0;
+layout(constant_id = 4) const uint VALUE_DIM = 64;  // less than HEAD_DIM: values are the first dimensions of the keys
 const uint DIM4 = HEAD_DIM / 4;
-const uint COLUMNS = LANES < DIM4 ? LANES : DIM4;           // lanes side by side over a row of values
-const uint QUERY_LANES = LANES < DIM4 ? 1 : LANES / DIM4;   // lanes over queries
-const uint OWN_COLUMNS = (DIM4 + COLUMNS - 1) / COLUMNS;
+const uint VALUE4 = VALUE_DIM / 4;
+const uint COLUMNS = LANES < VALUE4 ? LANES : VALUE4;           // lanes side by side over a row of values
+const uint QUERY_LANES = LANES < VALUE4 ? 1 : LANES / VALUE4;   // lanes over queries
+const uint OWN_COLUMNS = (VALUE4 + COLUMNS - 1) / COLUMNS;
 const uint OWN_QUERIES = (QUERIES + QUERY_LANES - 1) / QUERY_LANES;
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
 layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads, head_dim / 4, capacity, 4) f32
-layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32
+layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32, or the keys
 layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
-layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + head_dim / 4, 4)
+layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + value_dim / 4, 4)
 layout(push_constant) uniform Push { AttentionParams p; };
 
 #include "lib/softmax_merge.glsl"
@@ -34,6 +36,11 @@ shared float score[QUERIES * KEY_BLOCK];  // then exp(score - maximum)
 shared float maximum[QUERIES];
 
 uint own_query(uint i) { return min(gl_LocalInvocationID.x / COLUMNS + i * QUERY_LANES, QUERIES - 1); }
+
+uint value_index(uint kv_head, uint position, uint column) {
+  if (VALUE_DIM < HEAD_DIM) return (kv_head * DIM4 + column) * p.capacity + position;
+  return (kv_head * p.capacity + position) * DIM4 + column;
+}
 
 void main() {
   uint lane = gl_LocalInvocationID.x, kv_head = gl_WorkGroupID.y, column = lane % COLUMNS;
@@ -107,7 +114,7 @@ void main() {
     for (uint key = 0; key < n_keys; ++key) {
       vec4 v[OWN_COLUMNS];
       [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
-        v[c] = values[(kv_head * p.capacity + first_key + key) * DIM4 + min(column + c * COLUMNS, DIM4 - 1)];
+        v[c] = values[value_index(kv_head, first_key + key, min(column + c * COLUMNS, VALUE4 - 1))];
       [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
         float weight = score[own_query(i) * KEY_BLOCK + key];
         block_l[i] += weight;
@@ -135,14 +142,14 @@ void main() {
     uint q = lane / COLUMNS + i * QUERY_LANES;
     bool mine = lane / COLUMNS < QUERY_LANES && q < rows && first_block < end_block;
     uint token = (first_row + q) / group, head = kv_head * group + (first_row + q) % group;
-    uint partial = ((token * p.n_heads + head) * p.max_blocks + first_block) * (1 + DIM4);
+    uint partial = ((token * p.n_heads + head) * p.max_blocks + first_block) * (1 + VALUE4);
     if (SPLIT_KEYS != 0 && mine && column == 0) partials[partial] = vec4(running[i].m, running[i].l, 0.0, 0.0);
     [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
       uint at = column + c * COLUMNS;
-      if (mine && at < DIM4) {
+      if (mine && at < VALUE4) {
         vec4 value = sum[i * OWN_COLUMNS + c];
         if (SPLIT_KEYS != 0) partials[partial + 1 + at] = value;
-        else outs[token * (p.out_stride / 4) + head * DIM4 + at] = value / running[i].l;
+        else outs[token * (p.out_stride / 4) + head * VALUE4 + at] = value / running[i].l;
       }
     }
   }

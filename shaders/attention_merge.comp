@@ -7,14 +7,14 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
-layout(binding = 1) readonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + head_dim / 4, 4)
+layout(binding = 1) readonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + value_dim / 4, 4)
 layout(binding = 2) writeonly buffer Out { vec4 outs[]; };          // (n_tokens, out_stride) f32
 layout(push_constant) uniform Push { AttentionParams p; };
 
 #include "lib/softmax_merge.glsl"
 
 void main() {
-  uint head = gl_WorkGroupID.x, token = gl_WorkGroupID.y, dim4 = p.head_dim / 4;
+  uint head = gl_WorkGroupID.x, token = gl_WorkGroupID.y, dim4 = p.value_dim / 4;
   uint n_blocks = (step_state.position + token) / KEY_BLOCK + 1;
   uint first = (token * p.n_heads + head) * p.max_blocks * (1 + dim4);
   for (uint column = gl_LocalInvocationID.x; column < dim4; column += LANES) {

@@ -48,7 +48,7 @@ Job find_job() {
     return Job(tile.x, tile.y, tile.z);
   }
   if (ROWS == ROWS_DIRECT) return Job(sorted[i], i, 1);
-  return Job(0, i * TOKENS, min(TOKENS, p.n_rows - i * TOKENS));
+  return Job(gl_WorkGroupID.z, i * TOKENS, min(TOKENS, p.n_rows - i * TOKENS));
 }
 
 uint x_row(uint slot) {
@@ -59,7 +59,7 @@ uint x_row(uint slot) {
 
 void store(Job job, uint token, uint row, float gate, float up) {
   if (token >= job.rows || row >= p.n) return;
-  uint at = (job.first + token) * p.y_stride + p.y_column + row;
+  uint at = (job.first + token) * p.y_stride + p.y_column + gl_WorkGroupID.z * p.y_batch + row;
   if (EPILOGUE == EPILOGUE_SWIGLU) y[at] = gate / (1.0 + exp(-gate)) * up;
   else if (EPILOGUE == EPILOGUE_ADD) y[at] += p.scale * gate;
   else y[at] = p.scale * gate;
@@ -95,7 +95,7 @@ void main() {
 
   if (mine) {
     uint x_base[TOKENS], tile[TILES];
-    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride;
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride + gl_WorkGroupID.z * p.x_batch;
     [[unroll]] for (uint i = 0; i < TILES; ++i)
       tile[i] = uint(clamp(first_tile + int(i), 0, shard_tiles - 1)) * p.tile_quads;
     uint segment_blocks = (p.blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;

@@ -1,4 +1,5 @@
-// Interface of the kernels around the experts: embed, rmsnorm, layernorm, rope_cache, attention, attention_merge.
+// Interface of the kernels around the experts: embed, rmsnorm, layernorm, rope_cache, latent_cache, attention,
+// attention_merge.
 #ifndef VKMOE_SHARED_LAYER_H
 #define VKMOE_SHARED_LAYER_H
 #include "shared/types.h"
@@ -63,13 +64,29 @@ struct RopeParams {
   float clip;        // before the rotation all are kept within -clip .. clip; 0: as they are
 };
 
+// Latent attention: latents to the cache, rotary parts of the queries to their places.
+struct LatentParams {
+  uint n_tokens;
+  uint n_heads;
+  uint kv_rank;        // latent of a key, normed on its way to the cache
+  uint rotary_dim;     // behind it in keys and queries; even
+  uint interleaved;    // as in RopeParams
+  uint latent_stride;  // floats between rows of latents
+  uint latent_column;  // where the key-value latent begins in a row; the key's rotary part follows
+  uint q_stride;       // floats between rows of queries by head
+  uint q_head;         // floats of a head; the last rotary_dim are turned
+  uint capacity;       // tokens of the cache
+  float epsilon;
+};
+
 #define KEY_BLOCK 32  // keys that are reduced together; blocks are merged in order, so every split gives the same bits
 
 struct AttentionParams {
   uint n_tokens;
   uint n_heads;
   uint n_kv_heads;
-  uint head_dim;
+  uint head_dim;    // of queries and keys
+  uint value_dim;   // less than head_dim: values are the first dimensions of the keys
   uint capacity;
   uint out_stride;  // floats between tokens of the output
   uint window;      // keys a query can see at most; 0: all

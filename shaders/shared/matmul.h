@@ -9,7 +9,7 @@
 #define TILE_ROWS 32  // rows of a weight tile
 
 // Which rows of x meet which expert.
-#define ROWS_DENSE 0   // expert 0; row i of x gives row i of y
+#define ROWS_DENSE 0   // expert z of the dispatch; row i of x gives row i of y
 #define ROWS_SORTED 1  // tiles[] lists (expert, first slot, rows); slot s holds assignment sorted[s]
 #define ROWS_DIRECT 2  // assignment i goes to expert sorted[i]; slot i is assignment i
 
@@ -30,6 +30,8 @@ struct MatmulParams {
   uint y_stride;     // floats between rows of y
   uint y_column;     // first column of y
   uint tile_first;   // first entry of tiles[]
+  uint x_batch;      // vec4s of x and floats of y from one expert's columns to the next one's (ROWS_DENSE)
+  uint y_batch;
   float scale;       // of W x (EPILOGUE_STORE, EPILOGUE_ADD)
 };
 #endif

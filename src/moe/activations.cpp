@@ -10,6 +10,12 @@ namespace {
 
 constexpr uint64_t all_logits_bytes = 16 << 20;
 
+uint32_t qkv_columns(const Hyper& h) {
+  const LatentAttention& l = h.latent;
+  if (!l.kv_rank) return (h.n_heads + 2 * h.n_kv_heads) * h.head_dim;
+  return (l.q_rank ? l.q_rank : h.n_heads * (l.nope_dim + h.rotary_dim)) + l.kv_rank + h.rotary_dim;
+}
+
 // Names and sizes of the activations, listed once for allocation and for accounting.
 template <class Add>
 void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& add) {
@@ -18,10 +24,15 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   bool dense = std::find(h.layer_has_experts.begin(), h.layer_has_experts.end(), false) != h.layer_has_experts.end();
   add("residual stream", rows(chunk, h.hidden));
   add("normed", rows(chunk, h.hidden));
-  add("queries, keys, values", rows(chunk, (heads + 2 * h.n_kv_heads) * h.head_dim));
+  add("queries, keys, values", rows(chunk, qkv_columns(h)));
+  const LatentAttention& l = h.latent;
+  uint64_t over = 32 * 4;  // a matmul per head reads whole blocks, past the last head by less than one
+  add("query latent", l.q_rank ? rows(chunk, qkv_columns(h)) : 16);
+  add("latent queries", l.q_rank ? rows(chunk, heads * (l.nope_dim + h.rotary_dim)) + over : 16);
+  add("attended latents", l.kv_rank ? rows(chunk, heads * l.kv_rank) + over : 16);
   add("queries", chunk * heads * h.head_dim * 4);
-  add("attention output", rows(chunk, heads * h.head_dim));
-  add("attention partials", heads * ceil_div(capacity, KEY_BLOCK) * (4 + h.head_dim) * 4);
+  add("attention output", rows(chunk, h.attended_dim()));
+  add("attention partials", heads * ceil_div(capacity, KEY_BLOCK) * (4 + h.cached_value_dim()) * 4);
   add("router logits", rows(chunk, std::max(h.n_experts, 1u)));
   add("expert ids", assignments * 4);
   add("expert weights", assignments * 4);
@@ -68,7 +79,7 @@ void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t 
 }  // namespace
 
 uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens) {
-  return 2ull * h.n_layers * h.n_kv_heads * h.head_dim * 4 * capacity_tokens;
+  return (h.latent.kv_rank ? 1ull : 2ull) * h.n_layers * h.n_kv_heads * h.head_dim * 4 * capacity_tokens;
 }
 
 uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens) {
@@ -95,7 +106,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   };
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     keys.push_back(make("keys", layer_bytes));
-    values.push_back(make("values", layer_bytes));
+    if (!h.latent.kv_rank) values.push_back(make("values", layer_bytes));
   }
   std::vector<Buffer> made;
   list_activations(h, capacity, chunk, [&](const char* name, uint64_t size) { made.push_back(make(name, size)); });
@@ -103,9 +114,13 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   auto rows = [&](uint32_t k) { return Rows{next(), row_stride(k)}; };
   x = rows(h.hidden);
   normed = rows(h.hidden);
-  qkv = rows((h.n_heads + 2 * h.n_kv_heads) * h.head_dim);
+  qkv = rows(qkv_columns(h));
+  q_latent = rows(qkv_columns(h));
+  q_heads = rows(h.n_heads * (h.latent.nope_dim + h.rotary_dim));
+  if (h.latent.q_rank == 0) q_heads = qkv;
+  attended_latent = rows(h.n_heads * h.latent.kv_rank);
   queries = next();
-  attended = rows(h.n_heads * h.head_dim);
+  attended = rows(h.attended_dim());
   partials = next();
   router = rows(h.n_experts);
   routing.ids = next();

@@ -13,16 +13,20 @@ struct Activations {
 
   uint32_t capacity, chunk, max_blocks;
 
-  std::vector<Buffer> keys, values;  // by layer
+  std::vector<Buffer> keys, values;  // by layer; no values with latent attention
   Buffer angles;                     // (capacity, rotary_dim / 2, 2): cos, sin, scaled
   Buffer step, tokens, history, rule, ring;
   Buffer attention_groups;
 
   Rows x;          // (chunk, hidden): the residual stream
   Rows normed;     // (chunk, hidden)
-  Rows qkv;        // (chunk, (n_heads + 2 n_kv_heads) * head_dim)
+  Rows qkv;        // (chunk, (n_heads + 2 n_kv_heads) * head_dim), or with latent attention (chunk, q_rank or heads of queries,
+                   // kv_rank + rotary_dim)
+  Rows q_latent;   // (chunk, q_rank), normed, with the stride of qkv
+  Rows q_heads;    // (chunk, n_heads * (nope_dim + rotary_dim)); qkv's own columns where q_rank is 0
+  Rows attended_latent;  // (chunk, n_heads * kv_rank)
   Buffer queries;  // (chunk, n_heads, head_dim)
-  Rows attended;   // (chunk, n_heads * head_dim)
+  Rows attended;   // (chunk, attended_dim)
   Buffer partials;
   Rows router;     // (chunk, n_experts)
   Routing routing;
@@ -39,7 +43,7 @@ struct Activations {
   uint32_t logits_rows;
 
   Routing routing_for(uint32_t n_tokens) const;
-  KvCache cache(uint32_t layer) const { return {keys[layer], values[layer]}; }
+  KvCache cache(uint32_t layer) const { return {keys[layer], values.empty() ? keys[layer] : values[layer]}; }
 };
 
 // Bytes that Activations takes for the cache, and for the rest, without making it.

@@ -21,6 +21,18 @@ Buffer place_norm(Device& device, const Hyper& h, const NormSpec& norm, const st
   return place_vector(device, values, name);
 }
 
+void place_latent_attention(Device& device, const LayerSpec& spec, DeviceLayer& layer, uint32_t index, const Placed& placed) {
+  auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
+  layer.kv_a_norm = place_vector(device, vector_values(*spec.kv_a_norm), name("key-value latent norm"));
+  if (spec.q_a) {
+    layer.q_a_norm = place_vector(device, vector_values(*spec.q_a_norm), name("query latent norm"));
+    layer.q_b = place_weight(device, spec.q, nullptr, name("queries"), placed);
+  }
+  if (spec.k_b_transposed) layer.k_b = place_weight(device, spec.k_b, nullptr, name("key absorption"), placed);
+  else layer.k_b = place_weight(device, Transposed(spec.k_b).matrix(), nullptr, name("key absorption"), placed);
+  layer.v_b = place_weight(device, spec.v_b, nullptr, name("values"), placed);
+}
+
 DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, uint32_t index, const Placed& placed) {
   auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
   DeviceLayer layer;
@@ -33,13 +45,15 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
   layer.qk_norms = place_vector(device, joined({spec.q_norm, spec.k_norm}), name("query and key norms"));
   layer.qkv_bias = place_vector(device, joined({spec.q_bias, spec.k_bias, spec.v_bias}), name("qkv bias"));
   layer.router_bias = place_vector(device, joined({spec.router_bias}), name("router bias"));
-  Matrix qkv = stack({&spec.q, &spec.k, &spec.v});
+  std::vector<const Matrix*> parts = {&spec.q, &spec.k, &spec.v};
+  if (spec.kv_a) parts = {spec.q_a ? &spec.q_a : &spec.q, &spec.kv_a};
+  Matrix qkv = stack(parts);
   if (qkv.one_format()) {
     layer.qkv.push_back(place_weight(device, qkv, nullptr, name("qkv"), placed));
   } else {
-    for (const Matrix* m : {&spec.q, &spec.k, &spec.v})
-      layer.qkv.push_back(place_weight(device, *m, nullptr, name("qkv"), placed));
+    for (const Matrix* m : parts) layer.qkv.push_back(place_weight(device, *m, nullptr, name("qkv"), placed));
   }
+  if (spec.kv_a) place_latent_attention(device, spec, layer, index, placed);
   layer.o = place_weight(device, spec.o, nullptr, name("attention output"), placed);
   layer.has_experts = bool(spec.router);
   if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed);
@@ -60,6 +74,7 @@ uint64_t Model::weight_bytes() const {
   for (const DeviceLayer& l : layers) {
     bytes += l.attention_norm.size() + l.ffn_norm.size() + l.qk_norms.size() + l.o.bytes() + l.gate_up.bytes() + l.down.bytes();
     for (const Weight& w : l.qkv) bytes += w.bytes();
+    bytes += l.q_a_norm.size() + l.kv_a_norm.size() + l.q_b.bytes() + l.k_b.bytes() + l.v_b.bytes();
     if (l.has_experts) bytes += l.router.bytes();
     bytes += l.shared_gate_up.bytes() + l.shared_down.bytes() + l.shared_router.bytes();
   }

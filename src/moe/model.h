@@ -14,6 +14,8 @@ struct DeviceLayer {
   Buffer attention_post_norm, ffn_post_norm;  // (hidden), with post_norms
   Buffer qk_norms;                  // queries, keys: a head or all heads each; unused without qk_norm
   std::vector<Weight> qkv;          // one below the other: one Weight where the formats agree, else three
+  Buffer q_a_norm, kv_a_norm;       // latent attention; qkv is then (q_a or q) and kv_a
+  Weight q_b, k_b, v_b;             // queries from their latent; (heads, kv_rank, nope_dim), (heads, value_dim, kv_rank)
   Weight o;
   bool has_experts = false;
   Weight router;                    // (n_experts, hidden)

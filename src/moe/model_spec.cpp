@@ -10,9 +10,9 @@ namespace vkmoe {
 namespace {
 
 const Architecture* const architectures[] = {
-    &dots1_architecture,     &ernie4_5_moe_architecture, &glm4_moe_architecture, &granitemoe_architecture,
-    &hunyuan_v1_moe_architecture, &minimax_m2_architecture,   &mixtral_architecture,  &olmoe_architecture,
-    &qwen2_moe_architecture, &qwen3_moe_architecture};
+    &deepseek_architecture,   &dots1_architecture,          &ernie4_5_moe_architecture, &glm4_moe_architecture,
+    &granitemoe_architecture, &hunyuan_v1_moe_architecture, &minimax_m2_architecture,   &mixtral_architecture,
+    &olmoe_architecture,      &qwen2_moe_architecture,      &qwen3_moe_architecture};
 
 std::vector<std::string> split_at_bars(const std::string& all) {
   std::vector<std::string> parts;
@@ -138,15 +138,38 @@ void read_shared_expert(const Finder& find, const Hyper& h, uint32_t layer, Laye
   if (find.knows("shared_router")) spec.shared_router = find.matrix("shared_router", layer, 1, h.hidden);
 }
 
-LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
-  uint64_t head = h.head_dim, hidden = h.hidden;
-  LayerSpec spec;
-  spec.attention_norm = find.norm("attention_norm", layer, h);
-  spec.ffn_norm = find.norm("ffn_norm", layer, h);
-  if (h.post_norms) {
-    spec.attention_post_norm = find.norm("attention_post_norm", layer, h);
-    spec.ffn_post_norm = find.norm("ffn_post_norm", layer, h);
+// Rows of each head of a matrix that stands for all: heads * head_rows rows, of which n from first_row on.
+Matrix per_head(const Matrix& whole, uint32_t heads, uint32_t head_rows, uint32_t first_row, uint32_t n) {
+  Matrix made{n, whole.k, {}};
+  for (uint32_t head = 0; head < heads; ++head)
+    made.experts.push_back({{whole.experts[0][0].tensor, uint64_t(head) * head_rows + first_row, n, 1}});
+  return made;
+}
+
+void read_latent_attention(const Finder& find, const Hyper& h, uint32_t layer, LayerSpec& spec) {
+  const LatentAttention& l = h.latent;
+  uint32_t q_rows = h.n_heads * (l.nope_dim + h.rotary_dim), kv_rows = l.nope_dim + l.value_dim;
+  if (l.q_rank) {
+    spec.q_a = find.matrix("q_a", layer, l.q_rank, h.hidden);
+    spec.q_a_norm = find.vector("q_a_norm", layer, l.q_rank);
   }
+  spec.q = find.matrix(l.q_rank ? "q_b" : "q", layer, q_rows, l.q_rank ? l.q_rank : h.hidden);
+  spec.kv_a = find.matrix("kv_a", layer, l.kv_rank + h.rotary_dim, h.hidden);
+  spec.kv_a_norm = find.vector("kv_a_norm", layer, l.kv_rank);
+  spec.k_b_transposed = find.has("k_b", layer);
+  if (spec.k_b_transposed) {
+    spec.k_b = find.experts("k_b", layer, h.n_heads, l.kv_rank, l.nope_dim);
+    spec.v_b = find.experts("v_b", layer, h.n_heads, l.value_dim, l.kv_rank);
+  } else {
+    Matrix both = find.matrix("kv_b", layer, uint64_t(h.n_heads) * kv_rows, l.kv_rank);
+    spec.k_b = per_head(both, h.n_heads, kv_rows, 0, l.nope_dim);
+    spec.v_b = per_head(both, h.n_heads, kv_rows, l.nope_dim, l.value_dim);
+  }
+  spec.o = find.matrix("o", layer, h.hidden, h.attended_dim());
+}
+
+void read_attention(const Finder& find, const Hyper& h, uint32_t layer, LayerSpec& spec) {
+  uint64_t head = h.head_dim, hidden = h.hidden;
   if (h.qk_norm != QK_NORM_NONE) {
     bool full = h.qk_norm == QK_NORM_FULL;
     spec.q_norm = find.vector("q_norm", layer, full ? h.n_heads * head : head);
@@ -169,6 +192,19 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
     spec.v = find.matrix("v", layer, h.n_kv_heads * head, hidden);
   }
   spec.o = find.matrix("o", layer, hidden, h.n_heads * head);
+}
+
+LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
+  uint64_t hidden = h.hidden;
+  LayerSpec spec;
+  spec.attention_norm = find.norm("attention_norm", layer, h);
+  spec.ffn_norm = find.norm("ffn_norm", layer, h);
+  if (h.post_norms) {
+    spec.attention_post_norm = find.norm("attention_post_norm", layer, h);
+    spec.ffn_post_norm = find.norm("ffn_post_norm", layer, h);
+  }
+  if (h.latent.kv_rank) read_latent_attention(find, h, layer, spec);
+  else read_attention(find, h, layer, spec);
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
     if (find.has("gate_up", layer)) {
@@ -264,9 +300,10 @@ ParameterCount count_parameters(const ModelSpec& spec) {
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     const LayerSpec& l = spec.layers[layer];
     for (const NormSpec& norm : {l.attention_norm, l.ffn_norm, l.attention_post_norm, l.ffn_post_norm}) add_norm(norm);
-    for (const Tensor* t : {l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias})
+    for (const Tensor* t : {l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias, l.q_a_norm, l.kv_a_norm})
       add(t, 1, 1);
-    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.o, &l.router, &l.shared_gate, &l.shared_up, &l.shared_down, &l.shared_router})
+    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.q_a, &l.kv_a, &l.k_b, &l.v_b, &l.o, &l.router, &l.shared_gate, &l.shared_up,
+                            &l.shared_down, &l.shared_router})
       add_matrix(*m, 1, 1);
     bool experts = h.layer_has_experts[layer];
     for (const Matrix* m : {&l.gate, &l.up, &l.down}) add_matrix(*m, experts ? h.top_k : 1, experts ? h.n_experts : 1);

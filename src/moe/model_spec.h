@@ -14,6 +14,17 @@
 
 namespace vkmoe {
 
+// Multi-head latent attention (DeepSeek-V2, section 2.1) in the absorbed form: the cache holds each token's latent and one
+// rotary part, which all heads share, so attention sees one key-value head of kv_rank + rotary_dim dimensions, the first
+// kv_rank of which are its value, too.
+struct LatentAttention {
+  uint32_t kv_rank = 0;    // of the latent that keys and values are made from; 0: no latent attention
+  uint32_t q_rank = 0;     // of the latent that queries are made from; 0: they come from the hidden state
+  uint32_t nope_dim = 0;   // dimensions of a head's query and key that are not turned; rotary_dim follow
+  uint32_t value_dim = 0;  // of a head
+  float epsilon = 1e-6f;   // of the latents' norms, whatever the other norms have
+};
+
 struct Hyper {
   std::string architecture;  // "mixtral", "qwen3_moe"
   uint32_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
@@ -29,6 +40,7 @@ struct Hyper {
   uint32_t qk_norm = QK_NORM_NONE;
   bool qkv_bias = false;
   float qkv_clip = 0;            // bound of queries, keys and values before the rotation; 0: none
+  LatentAttention latent;         // where used, n_kv_heads and head_dim are those of the cache
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // factors (Granite's multipliers)
   float attention_scale = 0;      // of query-key products; 0: 1 / sqrt(head_dim)
   float attention_softcap = 0;    // scores become softcap * tanh(score / softcap); 0: as they are
@@ -36,6 +48,9 @@ struct Hyper {
   uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0, shared_ff = 0;
   GateRule gate = {};             // of layers with experts
   std::vector<bool> layer_has_experts;
+
+  uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
+  uint32_t attended_dim() const { return n_heads * (latent.kv_rank ? latent.value_dim : head_dim); }  // inputs of o
 };
 
 // A matrix (or one per expert) as its rows lie in the file's tensors, which may be fused, sliced or one per expert.
@@ -67,7 +82,13 @@ struct LayerSpec {
   Matrix shared_gate, shared_up, shared_down;                   // the expert that every token uses, if there is one
   Matrix shared_router;                                         // (1, hidden): its weight is sigmoid(w x); none: 1
   Matrix q, k, v;                                               // (heads * head_dim, hidden)
-  Matrix o;                                                     // (hidden, n_heads * head_dim)
+  Matrix o;                                                     // (hidden, attended_dim)
+  // Latent attention: q is (n_heads * (nope_dim + rotary_dim), q_rank or hidden), k and v are made from the latent.
+  Matrix q_a, kv_a;                                             // (q_rank, hidden), (kv_rank + rotary_dim, hidden)
+  const Tensor *q_a_norm = nullptr, *kv_a_norm = nullptr;       // (q_rank), (kv_rank)
+  Matrix k_b;                                                   // (n_heads, nope_dim, kv_rank), or
+  bool k_b_transposed = false;                                  // (n_heads, kv_rank, nope_dim), as newer GGUFs keep it
+  Matrix v_b;                                                   // (n_heads, value_dim, kv_rank)
   Matrix router;                                                // (n_experts, hidden); none in a dense layer
   Matrix gate, up;                                              // (experts or 1, ff, hidden)
   Matrix down;                                                  // (experts or 1, hidden, ff)

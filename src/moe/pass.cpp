@@ -9,15 +9,59 @@ void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y
                         : rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon));
 }
 
-void record_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+// Softmax attention of a.queries over the cache of a layer.
+void record_attend(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index, Rows y) {
+  const Hyper& h = model.hyper;
+  AttentionParams attend = {};
+  attend.n_tokens = n_tokens;
+  attend.n_heads = h.n_heads;
+  attend.n_kv_heads = h.n_kv_heads;
+  attend.head_dim = h.head_dim;
+  attend.value_dim = h.cached_value_dim();
+  attend.capacity = a.capacity;
+  attend.out_stride = y.stride;
+  attend.window = h.window;
+  attend.max_blocks = a.max_blocks;
+  attend.scale = h.attention_scale;
+  attend.softcap = h.attention_softcap;
+  attention(r, a.step, a.queries, a.cache(index), y, a.partials, a.attention_groups, attend);
+}
+
+// Latent attention: W_k of each head is applied to the queries instead of the keys, and W_v to what attention gives instead
+// of the values, so that both meet the latents of the cache as they are.
+void record_latent_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+  const Hyper& h = model.hyper;
+  const LatentAttention& l = h.latent;
+  const DeviceLayer& layer = model.layers[index];
+  uint32_t head = l.nope_dim + h.rotary_dim;
+  if (l.q_rank) {
+    rmsnorm(r, a.qkv, layer.q_a_norm, a.q_latent, n_tokens, 0, l.q_rank, l.epsilon);
+    matmul(r, {.weight = layer.q_b, .x = a.q_latent, .y = a.q_heads, .n_rows = n_tokens});
+  }
+  Rows queries = {a.queries, h.n_heads * h.head_dim};
+  matmul(r, {.weight = layer.k_b, .x = a.q_heads, .y = queries, .n_rows = n_tokens, .x_batch = head, .y_batch = h.head_dim});
+  LatentParams cache = {};
+  cache.n_tokens = n_tokens;
+  cache.n_heads = h.n_heads;
+  cache.kv_rank = l.kv_rank;
+  cache.rotary_dim = h.rotary_dim;
+  cache.interleaved = h.rope_interleaved;
+  cache.latent_stride = a.qkv.stride;
+  cache.latent_column = l.q_rank ? l.q_rank : h.n_heads * head;
+  cache.q_stride = a.q_heads.stride;
+  cache.q_head = head;
+  cache.capacity = a.capacity;
+  cache.epsilon = l.epsilon;
+  latent_cache(r, a.step, a.qkv, a.q_heads, layer.kv_a_norm, a.angles, a.queries, a.cache(index), cache);
+  record_attend(r, model, a, n_tokens, index, a.attended_latent);
+  matmul(r, {.weight = layer.v_b, .x = a.attended_latent, .y = a.attended, .n_rows = n_tokens, .x_batch = l.kv_rank,
+             .y_batch = l.value_dim});
+}
+
+// Attention with keys and values of their own for each key-value head.
+void record_head_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
-  record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
-  uint32_t column = 0;
-  for (const Weight& weight : layer.qkv) {
-    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
-    column += weight.n;
-  }
   RopeParams rope = {};
   rope.n_tokens = n_tokens;
   rope.n_heads = h.n_heads;
@@ -32,18 +76,20 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   rope.epsilon = h.rms_epsilon;
   rope.clip = h.qkv_clip;
   rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, layer.qkv_bias, a.queries, a.cache(index), rope);
-  AttentionParams attend = {};
-  attend.n_tokens = n_tokens;
-  attend.n_heads = h.n_heads;
-  attend.n_kv_heads = h.n_kv_heads;
-  attend.head_dim = h.head_dim;
-  attend.capacity = a.capacity;
-  attend.out_stride = a.attended.stride;
-  attend.window = h.window;
-  attend.max_blocks = a.max_blocks;
-  attend.scale = h.attention_scale;
-  attend.softcap = h.attention_softcap;
-  attention(r, a.step, a.queries, a.cache(index), a.attended, a.partials, a.attention_groups, attend);
+  record_attend(r, model, a, n_tokens, index, a.attended);
+}
+
+void record_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+  const Hyper& h = model.hyper;
+  const DeviceLayer& layer = model.layers[index];
+  record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
+  uint32_t column = 0;
+  for (const Weight& weight : layer.qkv) {
+    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
+    column += weight.n;
+  }
+  if (h.latent.kv_rank) record_latent_attention(r, model, a, n_tokens, index);
+  else record_head_attention(r, model, a, n_tokens, index);
   if (h.post_norms) {
     matmul(r, {.weight = layer.o, .x = a.attended, .y = a.normed, .n_rows = n_tokens, .scale = h.residual_scale});
     rmsnorm(r, a.normed, layer.attention_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);

@@ -135,6 +135,29 @@ Matrix stack(const std::vector<const Matrix*>& parts) {
   return whole;
 }
 
+Transposed::Transposed(const Matrix& of) {
+  bool plain = of.one_format() && of.format().block_elems == 1;
+  const Format& format = plain ? of.format() : *find_format("F32");
+  size_t value_bytes = format.block_bytes, expert_bytes = size_t(of.n) * of.k * value_bytes;
+  bytes_.resize(expert_bytes * of.experts.size());
+  parallel_for(of.experts.size(), [&](uint64_t e) {
+    std::vector<float> decoded(plain ? 0 : of.k);
+    for (uint32_t r = 0; r < of.n; ++r) {
+      const Format* from;
+      const uint8_t* row = of.row(uint32_t(e), r, &from);
+      if (!plain) {
+        decode_row(*from, row, 0, of.k, decoded.data());
+        row = reinterpret_cast<const uint8_t*>(decoded.data());
+      }
+      for (size_t c = 0; c < of.k; ++c)
+        std::memcpy(&bytes_[e * expert_bytes + (c * of.n + r) * value_bytes], row + c * value_bytes, value_bytes);
+    }
+  });
+  tensor_ = {of.experts[0][0].tensor->name, &format, {of.experts.size(), of.k, of.n}, bytes_.data(), bytes_.size()};
+  matrix_ = {of.k, of.n, {}};
+  for (size_t e = 0; e < of.experts.size(); ++e) matrix_.experts.push_back({{&tensor_, e * of.k, of.k, 1}});
+}
+
 Buffer place_vector(Device& device, const std::vector<float>& values, const std::string& name) {
   Buffer buffer = device.create_buffer(values.size() * 4, MemoryUse::device, name);
   device.upload(buffer, 0, values.data(), values.size() * 4);

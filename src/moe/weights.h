@@ -37,6 +37,19 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
 // Several matrices with the same columns, one below the other; one format for all.
 Matrix stack(const std::vector<const Matrix*>& parts);
 
+// A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks.
+class Transposed {
+ public:
+  explicit Transposed(const Matrix& of);
+  Transposed(const Transposed&) = delete;
+  const Matrix& matrix() const { return matrix_; }
+
+ private:
+  Matrix matrix_;
+  Tensor tensor_;
+  std::vector<uint8_t> bytes_;
+};
+
 Buffer place_vector(Device& device, const std::vector<float>& values, const std::string& name);
 std::vector<float> vector_values(const Tensor& tensor);
 

@@ -16,6 +16,11 @@ struct Case {
 const Case cases[] = {
     {"goldens/granitemoe", "goldens/granitemoe/golden.safetensors"},
     {"goldens/granitemoe/model-f32.gguf", "goldens/granitemoe/golden.safetensors"},
+    {"goldens/deepseek_v2", "goldens/deepseek_v2/golden.safetensors"},
+    {"goldens/deepseek_v2/model-f32.gguf", "goldens/deepseek_v2/golden.safetensors"},
+    {"goldens/deepseek_v2_lite", "goldens/deepseek_v2_lite/golden.safetensors"},
+    {"goldens/deepseek_v3", "goldens/deepseek_v3/golden.safetensors"},
+    {"goldens/deepseek_v3/model-f32.gguf", "goldens/deepseek_v3/golden.safetensors"},
     {"goldens/dots1", "goldens/dots1/golden.safetensors"},
     {"goldens/dots1/model-f32.gguf", "goldens/dots1/golden.safetensors"},
     {"goldens/ernie4_5_moe", "goldens/ernie4_5_moe/golden.safetensors"},

@@ -86,7 +86,8 @@ void read_common_gguf(const ModelFile& file, const std::string& prefix, Hyper& h
   h.n_heads = keys.u32("attention.head_count", 1, 4096);
   h.n_kv_heads = keys.u32_or("attention.head_count_kv", h.n_heads, 1, 4096);
   h.head_dim = keys.u32_or("attention.key_length", h.hidden / h.n_heads, 1, 1024);
-  if (keys.u32_or("attention.value_length", h.head_dim, 1, 1024) != h.head_dim)
+  bool latent = keys.has("attention.kv_lora_rank");
+  if (!latent && keys.u32_or("attention.value_length", h.head_dim, 1, 1024) != h.head_dim)
     keys.refuse("attention.value_length", cat("expected the key length ", h.head_dim));
   h.context_tokens = keys.u32("context_length", 1, 1u << 30);
   h.rms_epsilon = float(keys.number("attention.layer_norm_rms_epsilon"));
@@ -120,6 +121,30 @@ void read_common_hugging_face(const ModelFile& file, Hyper& h) {
   }
 }
 
+// Multi-head latent attention where the file has its keys.
+void read_latent(const Keys& keys, bool gguf, Hyper& h) {
+  LatentAttention& l = h.latent;
+  l.kv_rank = keys.u32_or(gguf ? "attention.kv_lora_rank" : "kv_lora_rank", 0, 0, 2048);
+  if (!l.kv_rank) return;
+  l.q_rank = keys.u32_or(gguf ? "attention.q_lora_rank" : "q_lora_rank", 0, 0, 1 << 20);
+  if (gguf) {
+    bool absorbed = keys.has("attention.key_length_mla");  // newer files give key_length as the cache has it
+    const char* key = absorbed ? "attention.key_length_mla" : "attention.key_length";
+    l.value_dim = keys.u32(absorbed ? "attention.value_length_mla" : "attention.value_length", 1, 1024);
+    l.nope_dim = keys.u32(key, h.rotary_dim + 1, 2048) - h.rotary_dim;
+  } else {
+    if (h.rotary_dim != h.head_dim) keys.refuse("partial_rotary_factor", "expected 1 with kv_lora_rank");
+    h.rotary_dim = keys.u32("qk_rope_head_dim", 2, 1024);
+    l.nope_dim = keys.u32("qk_nope_head_dim", 1, 1024);
+    l.value_dim = keys.u32("v_head_dim", 1, 1024);
+  }
+  for (uint32_t size : {l.kv_rank, l.nope_dim, h.rotary_dim})
+    if (size % 4 != 0) keys.refuse(gguf ? "attention.kv_lora_rank" : "kv_lora_rank",
+                                   cat("with ", l.nope_dim, " + ", h.rotary_dim, " dimensions a head: expected multiples of 4"));
+  h.n_kv_heads = 1;
+  h.head_dim = l.kv_rank + h.rotary_dim;
+}
+
 }  // namespace
 
 Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
@@ -127,6 +152,12 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
   if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, h);
   else read_common_hugging_face(file, h);
   h.rope_scaling = read_rope_scaling(file, gguf_prefix, h.context_tokens);
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  read_latent(Keys(file, gguf ? gguf_prefix : ""), gguf, h);
+  if (h.latent.kv_rank) {
+    double mscale = yarn_mscale(h.rope_scaling.factor, h.rope_scaling.mscale_all_dim);
+    h.attention_scale = float(mscale * mscale / std::sqrt(double(h.latent.nope_dim + h.rotary_dim)));
+  }
   if (h.n_heads % h.n_kv_heads != 0)
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": ", h.n_heads, " query heads cannot share ", h.n_kv_heads, " key-value heads");
   if (h.head_dim % 4 != 0 || h.rotary_dim % 2 != 0 || h.rotary_dim > h.head_dim)
@@ -173,6 +204,19 @@ GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize
   rule.denominator_add = 1e-20f;
   rule.scale = scale;
   return rule;
+}
+
+void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  const char* count = gguf ? "expert_group_count" : "n_group";
+  const char* used = gguf ? "expert_group_used_count" : "topk_group";
+  rule.n_groups = keys.u32_or(count, 1, 0, GATE_MAX_GROUPS);
+  rule.group_score = GROUP_SUM2;
+  if (rule.n_groups <= 1) return;
+  rule.top_groups = keys.u32(used, 1, rule.n_groups);
+  if (rule.n_experts % rule.n_groups != 0) keys.refuse(count, cat("expected a divisor of ", rule.n_experts, " experts"));
+  if (rule.n_experts / rule.n_groups * rule.top_groups < rule.top_k)
+    keys.refuse(used, cat("expected groups of at least ", rule.top_k, " experts together"));
 }
 
 void set_first_dense(Hyper& h, uint32_t n_dense) {

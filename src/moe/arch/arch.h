@@ -23,7 +23,7 @@ struct Architecture {
   std::vector<WeightNames> weights;
 };
 
-extern const Architecture dots1_architecture, ernie4_5_moe_architecture, glm4_moe_architecture, granitemoe_architecture,
+extern const Architecture deepseek_architecture, dots1_architecture, ernie4_5_moe_architecture, glm4_moe_architecture, granitemoe_architecture,
     hunyuan_v1_moe_architecture, minimax_m2_architecture, mixtral_architecture,
     olmoe_architecture, qwen2_moe_architecture, qwen3_moe_architecture;
 
@@ -57,6 +57,9 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix);
 
 // Sigmoid, selection bias, groups, renormalised, scaled (DeepSeek-V3, and its followers in transformers).
 GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize, float scale);
+
+// Groups of experts (n_group, topk_group), by the sum of their two best; fails where they leave fewer than top_k.
+void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule);
 
 // Layers below this have no experts.
 void set_first_dense(Hyper& h, uint32_t n_dense);

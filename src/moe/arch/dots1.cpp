@@ -1,4 +1,4 @@
-// dots.llm1 (rednote 2025), after transformers' modeling_dots1.py: DeepSeek-V3's routing without groups, RMSNorm per head on
+// dots.llm1 (rednote 2025), after transformers' modeling_dots1.py: DeepSeek-V3's routing, RMSNorm per head on
 // queries and keys, shared experts, dense first layers.
 #include "moe/arch/arch.h"
 
@@ -17,8 +17,8 @@ Hyper read(const ModelFile& file) {
   h.qk_norm = QK_NORM_HEAD;
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false),
                               float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
+  read_groups(file, keys, h.gate);
   if (!gguf) {
-    if (keys.u32_or("n_group", 1, 1, 1024) != 1) keys.refuse("n_group", "expected 1");
     keys.expect_false("attention_bias");
     for (const auto& type : file.metadata.value("layer_types", nlohmann::json::array()))
       if (type != "full_attention") keys.refuse("layer_types", "expected \"full_attention\" alone");

@@ -20,9 +20,7 @@ Hyper read(const ModelFile& file) {
   h.qkv_bias = gguf ? file.find("blk.0.attn_q.bias") != nullptr : keys.flag_or("attention_bias", false);
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", true),
                               float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
-  h.gate.n_groups = keys.u32_or(gguf ? "expert_group_count" : "n_group", 1, 1, GATE_MAX_GROUPS);
-  h.gate.top_groups = keys.u32_or(gguf ? "expert_group_used_count" : "topk_group", 1, 1, GATE_MAX_GROUPS);
-  if (h.gate.n_groups > 1) keys.refuse(gguf ? "expert_group_count" : "n_group", "expected 1");
+  read_groups(file, keys, h.gate);
   set_first_dense(h, keys.u32_or(gguf ? "leading_dense_block_count" : "first_k_dense_replace", 0, 0, h.n_layers));
   return h;
 }

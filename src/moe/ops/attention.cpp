@@ -6,10 +6,16 @@
 namespace vkmoe {
 namespace {
 
-// (token, head) rows of one key-value head that a workgroup takes.
-uint32_t queries_per_group(const Caps& caps, uint32_t rows, uint32_t head_dim) {
-  uint32_t queries = 8;
-  while (queries > 1 && (queries / 2 >= rows || queries * (head_dim + KEY_BLOCK + 1) * 4 > caps.max_shared_bytes)) queries /= 2;
+uint32_t lanes_of(const Recorder& r, uint32_t head_dim) {
+  return head_dim > 256 ? r.tuning.lanes : std::min(r.tuning.lanes, 32u);
+}
+
+// (token, head) rows of one key-value head that a workgroup takes: as many as shared memory and an invocation's sums allow.
+uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) {
+  constexpr uint32_t most_sums = 40;  // vec4s of values, twice
+  uint32_t columns = uint32_t(ceil_div(head_dim / 4, lanes_of(r, head_dim))), row_bytes = (head_dim + KEY_BLOCK + 1) * 4;
+  uint32_t queries = 8, most = std::min(most_sums / columns, uint32_t(r.device.caps().max_shared_bytes / row_bytes));
+  while (queries > 1 && (queries / 2 >= rows || queries > most)) queries /= 2;
   return queries;
 }
 
@@ -18,9 +24,10 @@ uint32_t queries_per_group(const Caps& caps, uint32_t rows, uint32_t head_dim) {
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
                BufferView groups, const AttentionParams& params) {
   uint32_t rows = params.n_tokens * (params.n_heads / params.n_kv_heads);
-  uint32_t per_group = queries_per_group(r.device.caps(), rows, params.head_dim);
+  uint32_t per_group = queries_per_group(r, rows, params.head_dim);
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
-  const Kernel& kernel = r.device.kernel("attention", {std::min(r.tuning.lanes, 32u), params.head_dim, per_group, split});
+  SpecConstants constants = {lanes_of(r, params.head_dim), params.head_dim, per_group, split, params.value_dim};
+  const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials};
   if (!split) {
     r.recording.dispatch(kernel, bindings, params, uint32_t(ceil_div(rows, per_group)), params.n_kv_heads);
@@ -34,7 +41,7 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
                 bool advance) {
   uint32_t rows = n_heads / n_kv_heads;
-  BeginStepParams p = {uint32_t(ceil_div(rows, queries_per_group(r.device.caps(), rows, head_dim))), n_kv_heads, advance};
+  BeginStepParams p = {uint32_t(ceil_div(rows, queries_per_group(r, rows, head_dim))), n_kv_heads, advance};
   r.recording.dispatch(r.device.kernel("begin_step"), {step, groups}, p, 1);
 }
 
@@ -43,6 +50,13 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
   r.recording.dispatch(r.device.kernel("rope_cache", {std::min(r.tuning.lanes, 32u)}),
                        {step, qkv.view, norms, angles, queries, cache.keys, cache.values, biases}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
+}
+
+void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
+                  BufferView queries, const KvCache& cache, const LatentParams& params) {
+  r.recording.dispatch(r.device.kernel("latent_cache", {std::min(r.tuning.lanes, 32u)}),
+                       {step, latents.view, q_heads.view, norm, angles, queries, cache.keys}, params, params.n_heads + 1,
+                       params.n_tokens);
 }
 
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,

@@ -64,8 +64,10 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.x_first = call.x_first;
     p.y_column = call.y_column;
     p.scale = call.scale;
+    p.x_batch = call.x_batch / 4;
+    p.y_batch = call.y_batch;
     r.recording.dispatch(kernel, {shard.tiles, shard.bases, call.x.view, call.y.view, shard.bases, shard.bases}, p,
-                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height));
+                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height), call.weight.n_experts);
   }
 }
 

@@ -53,6 +53,7 @@ struct DenseMatmul {
   uint32_t n_rows = 1, x_first = 0, y_column = 0;
   uint32_t epilogue = EPILOGUE_STORE;
   float scale = 1;
+  uint32_t x_batch = 0, y_batch = 0;  // weight has several matrices (heads): floats between their columns of x, and of y
 };
 void matmul(Recorder& r, const DenseMatmul& call);
 
@@ -105,14 +106,18 @@ void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows,
 
 struct KvCache {
   BufferView keys;    // (n_kv_heads, head_dim / 4, capacity, 4)
-  BufferView values;  // (n_kv_heads, capacity, head_dim)
+  BufferView values;  // (n_kv_heads, capacity, head_dim); with latent attention the keys again
 };
 
 void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView biases,
                 BufferView queries, const KvCache& cache, const RopeParams& params);
 
-// queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * head_dim). With one token the blocks of keys are shared
-// out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + head_dim) their results.
+// Rows of latents from params.latent_column on -> cache; rotary parts of q_heads -> queries (shared/layer.h).
+void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
+                  BufferView queries, const KvCache& cache, const LatentParams& params);
+
+// queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * value_dim). With one token the blocks of keys are shared
+// out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + value_dim) their results.
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
                BufferView groups, const AttentionParams& params);
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,

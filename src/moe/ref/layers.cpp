@@ -39,6 +39,17 @@ std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x)
   return y;
 }
 
+std::vector<float> transposed_matvec(const Matrix& matrix, uint32_t expert, const float* x) {
+  std::vector<float> y(matrix.k, 0.0f), row(matrix.k);
+  for (uint32_t r = 0; r < matrix.n; ++r) {
+    const Format* format;
+    const uint8_t* data = matrix.row(expert, r, &format);
+    decode_row(*format, data, 0, matrix.k, row.data());
+    for (uint32_t i = 0; i < matrix.k; ++i) y[i] += row[i] * x[r];
+  }
+  return y;
+}
+
 void rope(float* head, const std::vector<double>& frequencies, double factor, bool interleaved, uint32_t position) {
   size_t pairs = frequencies.size();
   for (size_t i = 0; i < pairs; ++i) {
@@ -52,13 +63,13 @@ void rope(float* head, const std::vector<double>& frequencies, double factor, bo
   }
 }
 
-std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
-                          uint32_t stride, float scale, float softcap) {
-  std::vector<float> p(n_keys), y(head_dim, 0.0f);
+std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
+                          float softcap) {
+  std::vector<float> p(n_keys), y(values.dim, 0.0f);
   float maximum = -INFINITY;
   for (uint32_t j = 0; j < n_keys; ++j) {
     float dot = 0;
-    for (uint32_t i = 0; i < head_dim; ++i) dot += query[i] * keys[size_t(j) * stride + i];
+    for (uint32_t i = 0; i < keys.dim; ++i) dot += query[i] * keys.first[size_t(j) * keys.stride + i];
     p[j] = dot * scale;
     if (softcap > 0) p[j] = softcap * std::tanh(p[j] / softcap);
     maximum = std::max(maximum, p[j]);
@@ -66,7 +77,7 @@ std::vector<float> attend(const float* query, const float* keys, const float* va
   float sum = 0;
   for (float& v : p) sum += v = std::exp(v - maximum);
   for (uint32_t j = 0; j < n_keys; ++j)
-    for (uint32_t i = 0; i < head_dim; ++i) y[i] += p[j] * values[size_t(j) * stride + i];
+    for (uint32_t i = 0; i < values.dim; ++i) y[i] += p[j] * values.first[size_t(j) * values.stride + i];
   for (float& v : y) v /= sum;
   return y;
 }

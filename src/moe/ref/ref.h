@@ -45,10 +45,17 @@ std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x)
 // Turns the first values of a head, two for each frequency, by the angles of a position, and scales them by a factor.
 void rope(float* head, const std::vector<double>& frequencies, double factor, bool interleaved, uint32_t position);
 
-// Softmax attention of one query over keys and values (n_keys rows of head_dim, `stride` apart); softcap bounds the scores
+// y = W^T x for one expert.
+std::vector<float> transposed_matvec(const Matrix& matrix, uint32_t expert, const float* x);
+
+struct HeadRows {
+  const float* first;
+  uint32_t dim, stride;  // values of a row, from one row to the next
+};
+// Softmax attention of one query over n_keys rows of keys and values; softcap bounds the scores
 // (softcap * tanh(score / softcap)), 0: no bound.
-std::vector<float> attend(const float* query, const float* keys, const float* values, uint32_t n_keys, uint32_t head_dim,
-                          uint32_t stride, float scale, float softcap);
+std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
+                          float softcap);
 
 class RefSession : public Session {
  public:
@@ -66,10 +73,11 @@ class RefSession : public Session {
   void forward_token(int32_t id, uint32_t position);
   std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
   std::vector<float> norm(const NormSpec& norm, const std::vector<float>& x) const;
+  std::vector<float> latent_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
   std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
   std::shared_ptr<const ModelSpec> spec_;
   std::vector<double> frequencies_;                // of rotary pairs
-  std::vector<std::vector<float>> keys_, values_;  // by layer: (position, n_kv_heads * head_dim)
+  std::vector<std::vector<float>> keys_, values_;  // by layer: (position, heads of keys, values)
   std::vector<float> logits_;
   std::vector<Choice> choices_;
 };

@@ -75,7 +75,44 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
   std::vector<float> attended;
   for (uint32_t head = 0; head < h.n_heads; ++head) {
     size_t from = size_t(first) * stride + head / group * d;
-    std::vector<float> y = attend(&q[head * d], &keys_[index][from], &values_[index][from], position + 1 - first, d, stride,
+    std::vector<float> y = attend(&q[head * d], {&keys_[index][from], d, stride}, {&values_[index][from], d, stride},
+                                  position + 1 - first, h.attention_scale, h.attention_softcap);
+    attended.insert(attended.end(), y.begin(), y.end());
+  }
+  std::vector<float> y = matvec(layer.o, 0, attended.data());
+  return h.post_norms ? norm(layer.attention_post_norm, y) : y;
+}
+
+// Every head's keys and values are made from the latent and kept, as in transformers' expand_kv: nothing is absorbed here.
+std::vector<float> RefSession::latent_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x,
+                                                uint32_t position) {
+  const Hyper& h = spec_->hyper;
+  const LatentAttention& l = h.latent;
+  uint32_t d = l.nope_dim + h.rotary_dim, stride = h.n_heads * d, value_stride = h.n_heads * l.value_dim;
+  auto turn = [&](float* head) { rope(head, frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position); };
+  std::vector<float> normed = norm(layer.attention_norm, x);
+  std::vector<float> from = normed;
+  if (l.q_rank) from = rmsnorm(matvec(layer.q_a, 0, normed.data()).data(), vector_values(*layer.q_a_norm), l.epsilon);
+  std::vector<float> q = matvec(layer.q, 0, from.data()), kv = matvec(layer.kv_a, 0, normed.data());
+  std::vector<float> latent = rmsnorm(kv.data(), vector_values(*layer.kv_a_norm), l.epsilon), k, v;
+  turn(&kv[l.kv_rank]);
+  for (uint32_t head = 0; head < h.n_heads; ++head) {
+    turn(&q[head * d + l.nope_dim]);
+    std::vector<float> nope = layer.k_b_transposed ? transposed_matvec(layer.k_b, head, latent.data())
+                                                   : matvec(layer.k_b, head, latent.data());
+    k.insert(k.end(), nope.begin(), nope.end());
+    k.insert(k.end(), kv.begin() + l.kv_rank, kv.end());
+    std::vector<float> values = matvec(layer.v_b, head, latent.data());
+    v.insert(v.end(), values.begin(), values.end());
+  }
+  keys_[index].resize(size_t(position) * stride);
+  values_[index].resize(size_t(position) * value_stride);
+  keys_[index].insert(keys_[index].end(), k.begin(), k.end());
+  values_[index].insert(values_[index].end(), v.begin(), v.end());
+  std::vector<float> attended;
+  for (uint32_t head = 0; head < h.n_heads; ++head) {
+    std::vector<float> y = attend(&q[head * d], {&keys_[index][head * d], d, stride},
+                                  {&values_[index][head * l.value_dim], l.value_dim, value_stride}, position + 1,
                                   h.attention_scale, h.attention_softcap);
     attended.insert(attended.end(), y.begin(), y.end());
   }
@@ -113,7 +150,8 @@ void RefSession::forward_token(int32_t id, uint32_t position) {
   for (float& v : x) v *= h.embedding_scale;
   choices_.assign(h.n_layers, {});
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
-    add(x, h.residual_scale, attention(spec_->layers[layer], layer, x, position));
+    add(x, h.residual_scale, h.latent.kv_rank ? latent_attention(spec_->layers[layer], layer, x, position)
+                                              : attention(spec_->layers[layer], layer, x, position));
     add(x, h.residual_scale, experts(spec_->layers[layer], layer, x));
   }
   std::vector<float> normed = norm(spec_->final_norm, x);

@@ -1,0 +1,101 @@
+// DeepSeek-V2 (2024) and V3 (2024), after transformers' modeling_deepseek_v2.py and modeling_deepseek_v3.py: multi-head latent
+// attention, shared experts, dense first layers; V2 chooses by softmax inside the best groups, V3 by sigmoid and bias.
+// Kimi-K2, Moonlight and GLM-4.7-Flash (modeling_glm4_moe_lite.py) are of V3's kind.
+#include "moe/arch/arch.h"
+
+namespace vkmoe {
+namespace {
+
+void read_sizes(Hyper& h, const Keys& keys, bool gguf) {
+  h.n_experts = keys.u32(gguf ? "expert_count" : "n_routed_experts", 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
+  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "n_shared_experts", 0, 0, 64);
+  if (!h.latent.kv_rank) keys.refuse(gguf ? "attention.kv_lora_rank" : "kv_lora_rank", "expected a number above 0");
+}
+
+// Sigmoid scores, selection bias, groups by their two best.
+GateRule v3_gate(const Hyper& h, const Keys& keys, bool gguf, const ModelFile& file) {
+  GateRule rule = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", !gguf),
+                                     float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
+  read_groups(file, keys, rule);
+  return rule;
+}
+
+// Softmax scores, groups by their best. transformers looks at no norm_topk_prob here.
+GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf, const ModelFile& file) {
+  GateRule rule = softmax_top_k(h.n_experts, h.top_k, gguf && keys.flag_or("expert_weights_norm", false));
+  rule.scale = float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1));
+  std::string method = gguf ? "group_limited_greedy" : keys.text_or("topk_method", "greedy");
+  if (method == "group_limited_greedy") read_groups(file, keys, rule);
+  else if (method != "greedy") keys.refuse("topk_method", "expected greedy or group_limited_greedy");
+  rule.group_score = GROUP_MAX;
+  return rule;
+}
+
+Hyper read_hugging_face(const ModelFile& file) {
+  Hyper h = read_common(file, "");
+  Keys keys(file);
+  read_sizes(h, keys, false);
+  for (const char* key : {"attention_bias", "mlp_bias"}) keys.expect_false(key);
+  if (keys.u32_or("moe_layer_freq", 1, 1, 1 << 20) != 1) keys.refuse("moe_layer_freq", "expected 1");
+  bool v2 = keys.text_or("model_type", "") == "deepseek_v2";
+  keys.expect_text("scoring_func", v2 ? "softmax" : "sigmoid");
+  if (!v2) keys.expect_text("topk_method", "noaux_tc");
+  h.rope_interleaved = v2 || keys.flag_or("rope_interleave", true);
+  h.gate = v2 ? v2_gate(h, keys, false, file) : v3_gate(h, keys, false, file);
+  if (keys.text_or("model_type", "") == "glm4_moe_lite") {
+    auto types = file.metadata.find("mlp_layer_types");
+    if (types != file.metadata.end() && types->is_array()) {
+      for (const auto& type : *types) {
+        if (type != "dense" && type != "sparse") keys.refuse("mlp_layer_types", "expected \"dense\" and \"sparse\" alone");
+        h.layer_has_experts.push_back(type == "sparse");
+      }
+      if (h.layer_has_experts.size() != h.n_layers) keys.refuse("mlp_layer_types", cat("expected ", h.n_layers, " entries"));
+      return h;
+    }
+  }
+  set_first_dense(h, keys.u32_or("first_k_dense_replace", v2 ? 0 : keys.has("mlp_layer_types") ? 1 : 3, 0, h.n_layers));
+  return h;
+}
+
+Hyper read_gguf(const ModelFile& file) {
+  Hyper h = read_common(file, "deepseek2.");
+  Keys keys(file, "deepseek2.");
+  read_sizes(h, keys, true);
+  h.n_layers -= std::min(h.n_layers - 1, keys.u32_or("nextn_predict_layers", 0, 0, h.n_layers));
+  h.rope_interleaved = true;
+  uint32_t n_dense = keys.u32_or("leading_dense_block_count", 0, 0, h.n_layers);
+  // 1: softmax, 2: sigmoid; older files say nothing, and only V3 has a selection bias.
+  bool bias = file.find(cat("blk.", n_dense, ".exp_probs_b.bias"));
+  bool v3 = keys.u32_or("expert_gating_func", bias ? 2 : 1, 1, 2) == 2;
+  h.gate = v3 ? v3_gate(h, keys, true, file) : v2_gate(h, keys, true, file);
+  set_first_dense(h, n_dense);
+  return h;
+}
+
+Hyper read(const ModelFile& file) {
+  return file.kind == ModelFile::Kind::gguf ? read_gguf(file) : read_hugging_face(file);
+}
+
+}  // namespace
+
+const Architecture deepseek_architecture = {
+    "deepseek2", "deepseek_v2|deepseek_v3|kimi_k2|glm4_moe_lite", "deepseek2", read,
+    with_common({
+        {"q_a", "model.layers.{L}.self_attn.q_a_proj.weight", "blk.{L}.attn_q_a.weight"},
+        {"q_a_norm", "model.layers.{L}.self_attn.q_a_layernorm.weight", "blk.{L}.attn_q_a_norm.weight"},
+        {"q_b", "model.layers.{L}.self_attn.q_b_proj.weight", "blk.{L}.attn_q_b.weight"},
+        {"kv_a", "model.layers.{L}.self_attn.kv_a_proj_with_mqa.weight", "blk.{L}.attn_kv_a_mqa.weight"},
+        {"kv_a_norm", "model.layers.{L}.self_attn.kv_a_layernorm.weight", "blk.{L}.attn_kv_a_norm.weight"},
+        {"kv_b", "model.layers.{L}.self_attn.kv_b_proj.weight", "blk.{L}.attn_kv_b.weight"},
+        {"k_b", "", "blk.{L}.attn_k_b.weight"},
+        {"v_b", "", "blk.{L}.attn_v_b.weight"},
+        {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
+        {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
+        {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
+    })};
+
+}  // namespace vkmoe
