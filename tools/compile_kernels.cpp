@@ -68,13 +68,16 @@ class Compiler {
   // Kernels that read no weights: with the tuning's lanes, and attention and gate for several models.
   void others(const Tuning& tuning) {
     record("attention", tuning, [&](Recorder& r) {
-      for (uint32_t head_dim : options_.hot ? std::vector<uint32_t>{64, 128} : std::vector<uint32_t>{64, 80, 96, 128, 256}) {
+      std::vector<uint32_t> head_dims = {64, 128};
+      if (!options_.hot) head_dims = {64, 80, 96, 128, 256, 576};
+      for (uint32_t head_dim : head_dims) {
         for (uint32_t n_tokens : {1, 64}) {
           AttentionParams p = {};
           p.n_tokens = n_tokens;
           p.n_heads = 8;
           p.n_kv_heads = 1;
           p.head_dim = head_dim;
+          p.value_dim = head_dim == 576 ? 512 : head_dim;  // DeepSeek's latent attention
           attention(r, any_, any_, {any_, any_}, rows(), any_, any_, p);
         }
       }
