@@ -17,6 +17,8 @@ void read_sizes(Hyper& h, const Keys& keys, bool gguf) {
 
 // Sigmoid scores, selection bias, groups by their two best.
 GateRule v3_gate(const Hyper& h, const Keys& keys, bool gguf, const ModelFile& file) {
+  for (const char* key : {"n_group", "topk_group"})
+    if (!gguf) keys.u32(key, 1, GATE_MAX_GROUPS);  // transformers' defaults fit no other model than V3
   GateRule rule = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", !gguf),
                                      float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
   read_groups(file, keys, rule);
