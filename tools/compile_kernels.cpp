@@ -184,7 +184,6 @@ int main(int argc, char** argv) {
     std::string argument = argv[i];
     if (argument == "--hot") {
       options.hot = true;
-      if (options.formats.empty()) options.formats = hot_formats;
     } else if (argument == "--shapes") {
       options.shapes = true;
     } else if (argument == "--no-spills") {
@@ -199,6 +198,7 @@ int main(int argc, char** argv) {
       return 2;
     }
   }
+  if (options.hot && options.formats.empty()) options.formats = hot_formats;
   try {
     return compile(options);
   } catch (const std::exception& error) {

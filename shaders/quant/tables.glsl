@@ -4,9 +4,12 @@ uvec4 four_bytes(uint w) { return uvec4(w & 255, w >> 8 & 255, w >> 16 & 255, w 
 
 // Twice E2M1. Integers, so that minus zero is zero, as in the table.
 vec4 e2m1_doubled(uint w) {
-  uvec4 q = four_bytes(w);
-  ivec4 magnitude = ivec4(uvec4(0xc8643210u) >> (q & 7u) * 4u & 15u);
-  return vec4(mix(magnitude, -magnitude, greaterThan(q, uvec4(7))));
+  uvec4 at = uvec4(w << 2, w >> 6, w >> 14, w >> 22) & 28u;  // four bits for each magnitude
+  int v = int(w);
+  ivec4 minus = ivec4(bitfieldExtract(v, 3, 1), bitfieldExtract(v, 11, 1), bitfieldExtract(v, 19, 1), bitfieldExtract(v, 27, 1));
+  ivec4 magnitude = ivec4(bitfieldExtract(0xc8643210u, int(at.x), 4), bitfieldExtract(0xc8643210u, int(at.y), 4),
+                          bitfieldExtract(0xc8643210u, int(at.z), 4), bitfieldExtract(0xc8643210u, int(at.w), 4));
+  return vec4((magnitude ^ minus) - minus);
 }
 
 vec4 iq4_levels(uint w) {

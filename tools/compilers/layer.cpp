@@ -215,11 +215,40 @@ VKAPI_ATTR void VKAPI_CALL get_requirements2(VkDevice device, const VkBufferMemo
   needs->memoryRequirements.memoryTypeBits = (1 << kTypes) - 1;
 }
 
+// The host's view of memory, aligned as Vulkan promises; the driver's own is not.
+struct Mapped {
+  VkDeviceSize bytes = 0;
+  void* address = nullptr;
+};
+std::map<VkDeviceMemory, Mapped> mapped_memory;
+
 VKAPI_ATTR VkResult VKAPI_CALL allocate_memory(VkDevice device, const VkMemoryAllocateInfo* info,
                                                const VkAllocationCallbacks* allocator, VkDeviceMemory* memory) {
   VkMemoryAllocateInfo copy = *info;
   copy.memoryTypeIndex = 0;
-  return BELOW(device_of(device), vkAllocateMemory)(device, &copy, allocator, memory);
+  VkResult result = BELOW(device_of(device), vkAllocateMemory)(device, &copy, allocator, memory);
+  std::lock_guard lock(mutex);
+  if (result == VK_SUCCESS) mapped_memory[*memory] = {info->allocationSize, nullptr};
+  return result;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL map_memory(VkDevice, VkDeviceMemory memory, VkDeviceSize offset, VkDeviceSize,
+                                          VkMemoryMapFlags, void** address) {
+  std::lock_guard lock(mutex);
+  Mapped& mapped = mapped_memory[memory];
+  if (!mapped.address) mapped.address = std::aligned_alloc(4096, (mapped.bytes + 4095) / 4096 * 4096);
+  if (!mapped.address) return VK_ERROR_MEMORY_MAP_FAILED;
+  *address = static_cast<char*>(mapped.address) + offset;
+  return VK_SUCCESS;
+}
+
+VKAPI_ATTR void VKAPI_CALL free_memory(VkDevice device, VkDeviceMemory memory, const VkAllocationCallbacks* allocator) {
+  {
+    std::lock_guard lock(mutex);
+    std::free(mapped_memory[memory].address);
+    mapped_memory.erase(memory);
+  }
+  BELOW(device_of(device), vkFreeMemory)(device, memory, allocator);
 }
 
 // Fences and semaphores: handles that are never looked at, always signalled. Events likewise.
@@ -240,6 +269,9 @@ PFN_vkVoidFunction stand_in(const char* name) {
         {"vkGetBufferMemoryRequirements2", PFN_vkVoidFunction(get_requirements2)},
         {"vkGetBufferMemoryRequirements2KHR", PFN_vkVoidFunction(get_requirements2)},
         {"vkAllocateMemory", PFN_vkVoidFunction(allocate_memory)},
+        {"vkMapMemory", PFN_vkVoidFunction(map_memory)},
+        {"vkUnmapMemory", PFN_vkVoidFunction(do_nothing)},
+        {"vkFreeMemory", PFN_vkVoidFunction(free_memory)},
         {"vkCreateFence", PFN_vkVoidFunction(create_signal)},
         {"vkCreateSemaphore", PFN_vkVoidFunction(create_signal)},
         {"vkCreateEvent", PFN_vkVoidFunction(create_signal)}};
