@@ -1,6 +1,6 @@
 # Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
 # A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT,
-# and once more as NAME_subgroup_FORMAT where it has a variant for SUBGROUP.
+# and once more as NAME_texels_FORMAT where it has a variant for TEXELS.
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
 find_program(SPIRV_OPT spirv-opt REQUIRED)
@@ -34,13 +34,13 @@ endfunction()
 foreach(source ${kernel_sources})
   get_filename_component(stem ${source} NAME_WE)
   file(STRINGS ${source} reads_weights REGEX "#include \"quant/format.glsl\"")
-  file(STRINGS ${source} has_subgroup_variant REGEX "#ifdef SUBGROUP")
+  file(STRINGS ${source} has_texels_variant REGEX "#ifdef TEXELS")
   if(reads_weights)
     foreach(format ${VKMOE_FORMATS})
       string(TOUPPER ${format} upper)
       vkmoe_compile_kernel(${source} ${stem}_${format} -DFORMAT=FORMAT_${upper})
-      if(has_subgroup_variant)
-        vkmoe_compile_kernel(${source} ${stem}_subgroup_${format} -DFORMAT=FORMAT_${upper} -DSUBGROUP)
+      if(has_texels_variant)
+        vkmoe_compile_kernel(${source} ${stem}_texels_${format} -DFORMAT=FORMAT_${upper} -DTEXELS)
       endif()
     endforeach()
   else()

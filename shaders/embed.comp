@@ -8,8 +8,6 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
 
-layout(binding = 0) readonly buffer Quads { uvec4 quads[]; };
-layout(binding = 0) readonly buffer Words { uint words[]; };
 layout(binding = 1) readonly buffer Tokens { uint tokens[]; };  // (n_tokens) u32
 layout(binding = 2) writeonly buffer Y { vec4 y[]; };           // (n_tokens, y_stride) f32
 layout(push_constant) uniform Push { EmbedParams p; };

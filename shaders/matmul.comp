@@ -1,14 +1,11 @@
 // y = W x for one matrix, or for each expert with the rows that chose it. One source for mat-vec and tiles, so that all
 // variants sum in the same order (MATMUL_SEGMENTS in shared/matmul.h) and give the same bits.
 // A workgroup owns TILES tiles of 32 rows of W (with SWIGLU gate and up in turn) and up to TOKENS rows of x.
-// With SUBGROUP defined, a workgroup is one subgroup of eight, and each invocation loads an eighth of x and broadcasts it:
-// for devices that load values one by one, such as processors.
+// With TEXELS defined, weights and x are read as uniform texel buffers: for drivers that load from storage buffers one
+// value at a time, and from texel buffers whole vectors (llvmpipe).
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
-#ifdef SUBGROUP
-#extension GL_KHR_shader_subgroup_ballot : require
-#endif
 #include "shared/matmul.h"
 
 layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT
@@ -24,10 +21,14 @@ const uint PAIR = EPILOGUE == EPILOGUE_SWIGLU ? 2 : 1;
 const uint OWN_ROWS = LANE_ROWS * TILES;
 const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;
 
-layout(binding = 0) readonly buffer Quads { uvec4 quads[]; };  // weights, tiles as in loader/format.h
-layout(binding = 0) readonly buffer Words { uint words[]; };
 layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
-layout(binding = 2) readonly buffer X { vec4 x[]; };           // (rows, x_stride) f32
+#ifdef TEXELS
+layout(binding = 2) uniform samplerBuffer x_texels;            // (rows, x_stride) f32
+vec4 load_x(uint i) { return texelFetch(x_texels, int(i)); }
+#else
+layout(binding = 2) readonly buffer X { vec4 x[]; };
+vec4 load_x(uint i) { return x[i]; }
+#endif
 layout(binding = 3) buffer Y { float y[]; };                   // (rows, y_stride) f32
 layout(binding = 4) readonly buffer Tiles { uvec4 tiles[]; };  // expert, first slot, rows, 0
 layout(binding = 5) readonly buffer Sorted { uint sorted[]; }; // assignment of a slot; expert of an assignment (DIRECT)
@@ -79,9 +80,6 @@ void store(Job job, uint token, uint row, float gate, float up) {
       sum[r * TOKENS + t] = s; \
     } \
   }
-#define BROADCAST_MULTIPLY_ADD(lane_of_x) \
-  [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = subgroupBroadcast(own[t], lane_of_x); \
-  MULTIPLY_ADD(i + lane_of_x)
 
 void main() {
   uint lane = gl_LocalInvocationID.x % ROW_LANES, split = gl_LocalInvocationID.x / ROW_LANES;
@@ -108,26 +106,10 @@ void main() {
           b[r] = block_load(tile[r / LANE_ROWS], tile[r / LANE_ROWS] * 4 + p.tail_word, block,
                             lane + (r % LANE_ROWS) * ROW_LANES);
         vec4 xs[TOKENS];
-#ifdef SUBGROUP
-        [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; i += 8) {
-          vec4 own[TOKENS];
-          [[unroll]] for (uint t = 0; t < TOKENS; ++t)
-            own[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i + gl_SubgroupInvocationID];
-          BROADCAST_MULTIPLY_ADD(0)
-          BROADCAST_MULTIPLY_ADD(1)
-          BROADCAST_MULTIPLY_ADD(2)
-          BROADCAST_MULTIPLY_ADD(3)
-          BROADCAST_MULTIPLY_ADD(4)
-          BROADCAST_MULTIPLY_ADD(5)
-          BROADCAST_MULTIPLY_ADD(6)
-          BROADCAST_MULTIPLY_ADD(7)
-        }
-#else
         [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i];
+          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = load_x(x_base[t] + block * (BLOCK_ELEMS / 4) + i);
           MULTIPLY_ADD(i)
         }
-#endif
       }
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) {
         if (SPLIT > 1) partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane] = sum[i];

@@ -18,7 +18,7 @@
 namespace {
 
 struct Binding {
-  bool reads = false, writes = false;
+  bool reads = false, writes = false, texels = false;
 };
 
 struct Module {
@@ -59,7 +59,7 @@ class Reflection {
 
   void run() {
     refuse_other_resources();
-    storage_buffers();
+    bindings();
     push_constants();
     specialization();
     workgroup_size();
@@ -85,37 +85,48 @@ class Reflection {
 
   void refuse_other_resources() {
     for (auto type : {SPVC_RESOURCE_TYPE_UNIFORM_BUFFER, SPVC_RESOURCE_TYPE_STORAGE_IMAGE,
-                      SPVC_RESOURCE_TYPE_SAMPLED_IMAGE, SPVC_RESOURCE_TYPE_SEPARATE_IMAGE,
+                      SPVC_RESOURCE_TYPE_SEPARATE_IMAGE,
                       SPVC_RESOURCE_TYPE_SEPARATE_SAMPLERS, SPVC_RESOURCE_TYPE_ATOMIC_COUNTER,
                       SPVC_RESOURCE_TYPE_SUBPASS_INPUT, SPVC_RESOURCE_TYPE_ACCELERATION_STRUCTURE}) {
       for (const auto& resource : list(type)) {
-        fail(std::string("'") + resource.name + "' is not a storage buffer; kernels bind storage buffers only");
+        fail(std::string("'") + resource.name + "' is neither a storage buffer nor a uniform texel buffer; kernels bind no other kinds");
       }
     }
   }
 
-  void storage_buffers() {
-    std::map<uint32_t, Binding> found;
+  // The binding of a resource, checked. Several resources at one binding are views of the same buffer: their use adds up.
+  Binding& binding(const spvc_reflected_resource& resource, const std::string& kind) {
+    std::string name = kind + " '" + resource.name + "'";
+    if (!spvc_compiler_has_decoration(compiler_, resource.id, SpvDecorationBinding)) fail(name + " has no binding");
+    uint32_t set = spvc_compiler_get_decoration(compiler_, resource.id, SpvDecorationDescriptorSet);
+    if (set != 0) fail(name + " is in set " + std::to_string(set) + ", expected set 0");
+    if (spvc_type_get_num_array_dimensions(spvc_compiler_get_type_handle(compiler_, resource.type_id))) {
+      fail(name + " is an array of buffers");
+    }
+    return found_[spvc_compiler_get_decoration(compiler_, resource.id, SpvDecorationBinding)];
+  }
+
+  void bindings() {
     for (const auto& resource : list(SPVC_RESOURCE_TYPE_STORAGE_BUFFER)) {
-      std::string name = std::string("storage buffer '") + resource.name + "'";
-      if (!spvc_compiler_has_decoration(compiler_, resource.id, SpvDecorationBinding)) fail(name + " has no binding");
-      uint32_t set = spvc_compiler_get_decoration(compiler_, resource.id, SpvDecorationDescriptorSet);
-      if (set != 0) fail(name + " is in set " + std::to_string(set) + ", expected set 0");
-      if (spvc_type_get_num_array_dimensions(spvc_compiler_get_type_handle(compiler_, resource.type_id))) {
-        fail(name + " is an array of buffers");
-      }
+      Binding& to = binding(resource, "storage buffer");
       const SpvDecoration* decorations = nullptr;
       size_t count = 0;
       check(spvc_compiler_get_buffer_block_decorations(compiler_, resource.id, &decorations, &count));
       auto has = [&](SpvDecoration wanted) {
         return std::find(decorations, decorations + count, wanted) != decorations + count;
       };
-      // Several blocks at one binding are views of the same buffer: their use adds up.
-      Binding& binding = found[spvc_compiler_get_decoration(compiler_, resource.id, SpvDecorationBinding)];
-      binding.reads |= !has(SpvDecorationNonReadable);
-      binding.writes |= !has(SpvDecorationNonWritable);
+      to.reads |= !has(SpvDecorationNonReadable);
+      to.writes |= !has(SpvDecorationNonWritable);
     }
-    for (const auto& [number, binding] : found) {
+    for (const auto& resource : list(SPVC_RESOURCE_TYPE_SAMPLED_IMAGE)) {
+      if (spvc_type_get_image_dimension(spvc_compiler_get_type_handle(compiler_, resource.type_id)) != SpvDimBuffer) {
+        fail(std::string("'") + resource.name + "' is a texture; kernels bind buffers only");
+      }
+      Binding& to = binding(resource, "texel buffer");
+      to.reads = to.texels = true;
+      if (to.writes) fail(std::string("'") + resource.name + "' shares its binding with a storage buffer");
+    }
+    for (const auto& [number, binding] : found_) {
       if (number != module_.bindings.size()) {
         fail("binding " + std::to_string(module_.bindings.size()) + " is missing; bindings must be 0, 1, 2, ...");
       }
@@ -170,6 +181,7 @@ class Reflection {
   }
 
   Module& module_;
+  std::map<uint32_t, Binding> found_;
   spvc_context context_ = nullptr;
   spvc_compiler compiler_ = nullptr;
   spvc_resources resources_ = nullptr;
@@ -192,7 +204,7 @@ std::string source_text(const std::vector<Module>& modules, const std::string& f
       bindings = "bindings_" + std::to_string(m);
       out << "const KernelBinary::Binding " << bindings << "[] = {";
       for (const Binding& b : module.bindings) {
-        out << (b.reads ? "{true, " : "{false, ") << (b.writes ? "true}, " : "false}, ");
+        out << (b.reads ? "{true, " : "{false, ") << (b.writes ? "true, " : "false, ") << (b.texels ? "true}, " : "false}, ");
       }
       out << "};\n";
     }

@@ -1,5 +1,5 @@
 // Codebooks lie behind the tiles of a shard (loader/formats/codebooks.h).
-uint codebook(uint entry) { return words[p.shard_tiles * p.tile_quads * 4 + entry]; }
+uint codebook(uint entry) { return load_word(p.shard_tiles * p.tile_quads * 4 + entry); }
 uvec4 codebook4(uvec4 entries) {
   return uvec4(codebook(entries.x), codebook(entries.y), codebook(entries.z), codebook(entries.w));
 }

@@ -1,10 +1,10 @@
 // The weight format that a kernel is compiled for. Each file defines struct Block, 32 values of a row;
 // block_load(first quad of the tile, first tail word of the tile, block, row in the tile) and block_values(Block, i):
 // values 4i .. 4i + 3, the same bits as the CPU's decode. i is a constant once loops are unrolled. The including
-// shader declares quads[] (uvec4) and words[] (uint), two views of the weights, and p, whose shard_tiles and
-// tile_quads say where the codebook lies.
+// shader declares p, whose shard_tiles and tile_quads say where the codebook lies.
 #include "shared/formats.h"
 #define BLOCK_ELEMS 32
+#include "lib/weights.glsl"
 #include "quant/unpack.glsl"
 #if FORMAT == FORMAT_F32
 #include "quant/f32.glsl"

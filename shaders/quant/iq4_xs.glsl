@@ -4,7 +4,7 @@
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint at = tail + (block >> 3) * 2 * 32 + row, sub = block & 7;
-  uint first = words[at], low = words[at + 32] >> sub * 4 & 15, high = first >> (16 + sub * 2) & 3;
-  return Block(quads[tile + block * 32 + row], half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
+  uint first = load_word(at), low = load_word(at + 32) >> sub * 4 & 15, high = first >> (16 + sub * 2) & 3;
+  return Block(load_quad(tile + block * 32 + row), half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
 }
 vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }

@@ -8,6 +8,6 @@ float half_scale(uint e4m3) {
 }
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint both = tail_half(tail, block, row);
-  return Block(quads[tile + block * 32 + row], vec2(half_scale(both & 255), half_scale(both >> 8)));
+  return Block(load_quad(tile + block * 32 + row), vec2(half_scale(both & 255), half_scale(both >> 8)));
 }
 vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_doubled(nibbles(b.q, i)); }

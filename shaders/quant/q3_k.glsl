@@ -7,8 +7,8 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   uint high4 = tail_half(tail, at + 5 + (sub >> 2), row) >> (sub & 3) * 4 & 15;
   float d = half_to_float(tail_half(tail, at, row));
   vec2 scales = d * (vec2(low8 & 63, low8 >> 6 | high4 << 2) - 32.0);
-  uint third = words[(first + (4 + (sub >> 2)) * 32) * 4 + (sub & 3)];
-  return Block(half_quad(quads[first + (sub >> 1) * 32], sub & 1), third, scales);
+  uint third = load_word((first + (4 + (sub >> 2)) * 32) * 4 + (sub & 3));
+  return Block(half_quad(load_quad(first + (sub >> 1) * 32), sub & 1), third, scales);
 }
 vec4 block_values(Block b, uint i) {
   return b.scales[i >> 2] * (bytes(pairs(b.q, i) | bits(b.high, i) << 2) - 4.0);

@@ -3,6 +3,6 @@
 struct Block { uvec4 q; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint first = tile + (block >> 3) * 9 * 32 + row, sub = block & 7;
-  return Block(quads[first + sub * 32], k_scales(quads[first + 8 * 32], sub));
+  return Block(load_quad(first + sub * 32), k_scales(load_quad(first + 8 * 32), sub));
 }
 vec4 block_values(Block b, uint i) { return scaled_less(b.scales.x, bytes(nibbles(b.q, i)), b.scales.y); }

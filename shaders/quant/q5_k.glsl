@@ -4,8 +4,8 @@
 struct Block { uvec4 q; uint high; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint first = tile + (block >> 3) * 11 * 32 + row, sub = block & 7;
-  uint high = words[(first + (8 + (sub >> 2)) * 32) * 4 + (sub & 3)];
-  return Block(quads[first + sub * 32], high, k_scales(quads[first + 10 * 32], sub));
+  uint high = load_word((first + (8 + (sub >> 2)) * 32) * 4 + (sub & 3));
+  return Block(load_quad(first + sub * 32), high, k_scales(load_quad(first + 10 * 32), sub));
 }
 vec4 block_values(Block b, uint i) {
   return scaled_less(b.scales.x, bytes(nibbles(b.q, i) | bits(b.high, i) << 4), b.scales.y);

@@ -2,6 +2,6 @@
 struct Block { uvec2 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint first = tile + (block >> 3) * 4 * 32 + row, sub = block & 7;
-  return Block(half_quad(quads[first + (sub >> 1) * 32], sub & 1), half_to_float(tail_half(tail, block >> 3, row)));
+  return Block(half_quad(load_quad(first + (sub >> 1) * 32), sub & 1), half_to_float(tail_half(tail, block >> 3, row)));
 }
 vec4 block_values(Block b, uint i) { return b.scale * (bytes(pairs(b.q, i)) - 1.0); }

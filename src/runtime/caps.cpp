@@ -90,6 +90,8 @@ void read_properties(PhysicalDevice& device) {
       std::min({limits.maxPerStageDescriptorStorageBuffers, limits.maxDescriptorSetStorageBuffers,
                 limits.maxPerStageResources});
   caps.storage_alignment = std::max<uint32_t>(4, uint32_t(limits.minStorageBufferOffsetAlignment));
+  caps.max_texels = limits.maxTexelBufferElements;
+  caps.texel_alignment = std::max<uint32_t>(16, uint32_t(limits.minTexelBufferOffsetAlignment));
   caps.timestamp_ns = limits.timestampPeriod;
   caps.subgroup_size = subgroup.subgroupSize;
   if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
@@ -183,6 +185,8 @@ void clamp_to_least(Caps& caps) {
   caps.max_push_bytes = std::min<uint32_t>(caps.max_push_bytes, 128);
   caps.max_storage_buffers = std::min<uint32_t>(caps.max_storage_buffers, 8);
   caps.storage_alignment = std::max<uint32_t>(caps.storage_alignment, 256);
+  caps.max_texels = std::min<uint64_t>(caps.max_texels, 65536);
+  caps.texel_alignment = std::max<uint32_t>(caps.texel_alignment, 256);
   caps.unified_memory = false;
   caps.subgroup_arithmetic = caps.subgroup_ballot = caps.subgroup_shuffle = false;
   caps.fp16 = caps.int8 = caps.storage16 = caps.storage8 = caps.integer_dot = false;
@@ -214,7 +218,9 @@ nlohmann::json to_json(const PhysicalDevice& device, size_t index) {
                     {"max_groups", caps.max_groups},
                     {"max_push_bytes", caps.max_push_bytes},
                     {"max_storage_buffers", caps.max_storage_buffers},
-                    {"storage_alignment", caps.storage_alignment}};
+                    {"storage_alignment", caps.storage_alignment},
+                    {"max_texels", caps.max_texels},
+                    {"texel_alignment", caps.texel_alignment}};
   json["capabilities"] = {{"unified_memory", caps.unified_memory},
                           {"subgroup_size", caps.subgroup_size},
                           {"subgroup_arithmetic", caps.subgroup_arithmetic},

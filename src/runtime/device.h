@@ -31,6 +31,8 @@ struct Caps {
   uint32_t max_push_bytes = 0;
   uint32_t max_storage_buffers = 0;    // per stage
   uint32_t storage_alignment = 0;      // minStorageBufferOffsetAlignment
+  uint64_t max_texels = 0;             // maxTexelBufferElements
+  uint32_t texel_alignment = 0;        // minTexelBufferOffsetAlignment
   uint32_t subgroup_size = 0;
   bool subgroup_arithmetic = false, subgroup_ballot = false, subgroup_shuffle = false;
   bool fp16 = false, int8 = false, storage16 = false, storage8 = false, integer_dot = false;
@@ -60,13 +62,23 @@ class Buffer {
   std::shared_ptr<BufferImpl> impl_;
 };
 
-// A part of a buffer, as a kernel sees it. size 0: to the end.
+// What one element of a uniform texel buffer is: one or four u32, four f32.
+enum class Texels { none, uint1, uint4, float4 };
+uint32_t texel_bytes(Texels texels);
+
+// A part of a buffer, as a kernel sees it. size 0: to the end. texels: for a binding that is a texel buffer.
 struct BufferView {
   BufferView() = default;
   BufferView(const Buffer& buffer, uint64_t offset = 0, uint64_t size = 0)
       : buffer(buffer), offset(offset), size(size ? size : buffer.size() - offset) {}
+  BufferView as(Texels kind) const {
+    BufferView view = *this;
+    view.texels = kind;
+    return view;
+  }
   Buffer buffer;
   uint64_t offset = 0, size = 0;
+  Texels texels = Texels::none;
 };
 
 // Sizes of a specialization: constant ids 0, 1, 2, ... get these values in order.

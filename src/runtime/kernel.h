@@ -15,6 +15,7 @@ struct KernelBinary {
   uint32_t word_count;
   struct Binding {
     bool reads, writes;
+    bool texels;  // a uniform texel buffer, not a storage buffer
   };
   const Binding* bindings;  // by binding number, set 0
   uint32_t binding_count;

@@ -12,6 +12,7 @@ bool capability_enabled(uint32_t capability, const Caps& caps) {
   switch (capability) {
     case 0:   // Matrix
     case 1:   // Shader
+    case 46:  // SampledBuffer
     case 61:  // GroupNonUniform
       return true;
     case 63:  // GroupNonUniformArithmetic
@@ -87,7 +88,7 @@ const Kernel& KernelStore::get(const KernelBinary& binary, const SpecConstants& 
     kernel.local_size[axis] = id >= 0 ? all.at(size_t(id)) : binary.local_size[axis];
   }
   check_limits(kernel);
-  Layout layouts = layout(binary.binding_count, binary.push_bytes);
+  Layout layouts = layout(binary);
   kernel.set_layout = layouts.set;
   kernel.layout = layouts.pipeline;
   create_pipeline(kernel);
@@ -112,7 +113,8 @@ void KernelStore::check_limits(const Kernel& kernel) const {
     invocations *= kernel.local_size[axis];
     within(invocations, caps.max_invocations, "invocations a workgroup");
   }
-  within(binary.binding_count, caps.max_storage_buffers, "storage buffers");
+  auto texels = std::count_if(binary.bindings, binary.bindings + binary.binding_count, [](auto& b) { return b.texels; });
+  within(binary.binding_count - uint64_t(texels), caps.max_storage_buffers, "storage buffers");
   within(binary.push_bytes, caps.max_push_bytes, "bytes of push constants");
   within(spirv_shared_bytes(binary, kernel.constants), caps.max_shared_bytes, "bytes of shared memory");
   for (uint32_t capability : spirv_capabilities(binary)) {
@@ -123,20 +125,21 @@ void KernelStore::check_limits(const Kernel& kernel) const {
   }
 }
 
-KernelStore::Layout KernelStore::layout(uint32_t bindings, uint32_t push_bytes) {
+KernelStore::Layout KernelStore::layout(const KernelBinary& binary) {
+  Types types(binary.binding_count);
+  for (uint32_t i = 0; i < binary.binding_count; i++) types[i] = descriptor_type(binary.bindings[i]);
+  uint32_t push_bytes = binary.push_bytes;
   std::lock_guard lock(mutex_);
-  VkDescriptorSetLayout& set = set_layouts_[bindings];
+  VkDescriptorSetLayout& set = set_layouts_[types];
   if (!set) {
-    std::vector<VkDescriptorSetLayoutBinding> items(bindings);
-    for (uint32_t i = 0; i < bindings; i++) {
-      items[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
-    }
+    std::vector<VkDescriptorSetLayoutBinding> items(types.size());
+    for (uint32_t i = 0; i < types.size(); i++) items[i] = {i, types[i], 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
     VkDescriptorSetLayoutCreateInfo info = {VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO};
-    info.bindingCount = bindings;
+    info.bindingCount = uint32_t(items.size());
     info.pBindings = items.data();
     check(vkCreateDescriptorSetLayout(gpu_.device, &info, nullptr, &set), "vkCreateDescriptorSetLayout");
   }
-  VkPipelineLayout& pipeline = pipeline_layouts_[{bindings, push_bytes}];
+  VkPipelineLayout& pipeline = pipeline_layouts_[{types, push_bytes}];
   if (!pipeline) {
     VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes};
     VkPipelineLayoutCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO};

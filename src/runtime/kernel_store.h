@@ -11,6 +11,10 @@
 
 namespace vkmoe {
 
+inline VkDescriptorType descriptor_type(const KernelBinary::Binding& binding) {
+  return binding.texels ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+}
+
 class KernelStore {
  public:
   explicit KernelStore(Gpu& gpu) : gpu_(gpu), cache_(gpu) {}
@@ -31,15 +35,16 @@ class KernelStore {
     VkPipelineLayout pipeline = VK_NULL_HANDLE;
   };
   void check_limits(const Kernel& kernel) const;
-  Layout layout(uint32_t bindings, uint32_t push_bytes);
+  Layout layout(const KernelBinary& binary);
   void create_pipeline(Kernel& kernel);
 
   Gpu& gpu_;
   PipelineCache cache_;
   std::mutex mutex_;  // of the maps; never held while a pipeline is compiled
   std::map<std::pair<const KernelBinary*, SpecConstants>, std::unique_ptr<Entry>> entries_;
-  std::map<uint32_t, VkDescriptorSetLayout> set_layouts_;                      // by number of bindings
-  std::map<std::pair<uint32_t, uint32_t>, VkPipelineLayout> pipeline_layouts_;  // by bindings and push bytes
+  using Types = std::vector<VkDescriptorType>;  // of the bindings
+  std::map<Types, VkDescriptorSetLayout> set_layouts_;
+  std::map<std::pair<Types, uint32_t>, VkPipelineLayout> pipeline_layouts_;  // by bindings and push bytes
 };
 
 }  // namespace vkmoe

@@ -7,7 +7,7 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t kSetsPerPool = 256, kDescriptorsPerPool = 2048;
+constexpr uint32_t kSetsPerPool = 256, kDescriptorsPerPool = 2048, kTexelViewsPerPool = 768;
 
 void check_view(const BufferView& view, const std::string& what) {
   if (!view.buffer) fail(VKMOE_ERROR_INTERNAL, what, " has no buffer");
@@ -56,6 +56,8 @@ Recording::Recording(Device& device, const std::string& name, bool profile)
 
 Recording::~Recording() = default;
 
+uint32_t texel_bytes(Texels texels) { return texels == Texels::none ? 0 : texels == Texels::uint1 ? 4 : 16; }
+
 RecordingImpl::~RecordingImpl() {
   try {
     gpu->queue->wait(last_ticket);
@@ -63,6 +65,7 @@ RecordingImpl::~RecordingImpl() {
   }
   for (VkQueryPool queries : timestamps.pools) vkDestroyQueryPool(gpu->device, queries, nullptr);
   for (VkDescriptorPool descriptors : descriptor_pools) vkDestroyDescriptorPool(gpu->device, descriptors, nullptr);
+  for (auto& [key, view] : texel_views) vkDestroyBufferView(gpu->device, view, nullptr);
   if (pool) vkDestroyCommandPool(gpu->device, pool, nullptr);
 }
 
@@ -99,11 +102,14 @@ VkDescriptorSet RecordingImpl::allocate_set(VkDescriptorSetLayout layout, uint32
       check(result, "vkAllocateDescriptorSets");
     }
   }
-  VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(kDescriptorsPerPool, bindings)};
+  VkDescriptorPoolSize sizes[] = {
+      {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, std::max(kDescriptorsPerPool, bindings)},
+      {VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER, std::max(kTexelViewsPerPool, bindings)},
+  };
   VkDescriptorPoolCreateInfo pool_info = {VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO};
   pool_info.maxSets = kSetsPerPool;
-  pool_info.poolSizeCount = 1;
-  pool_info.pPoolSizes = &size;
+  pool_info.poolSizeCount = 2;
+  pool_info.pPoolSizes = sizes;
   VkDescriptorPool new_pool;
   check(vkCreateDescriptorPool(gpu->device, &pool_info, nullptr, &new_pool), "vkCreateDescriptorPool");
   descriptor_pools.push_back(new_pool);
@@ -112,24 +118,45 @@ VkDescriptorSet RecordingImpl::allocate_set(VkDescriptorSetLayout layout, uint32
   return set;
 }
 
+VkBufferView RecordingImpl::texel_view(const BufferView& view) {
+  VkBuffer buffer = view.buffer.impl_->handle;
+  VkBufferView& made = texel_views[{uint64_t(buffer), view.offset, view.size, uint64_t(view.texels)}];
+  if (made) return made;
+  VkBufferViewCreateInfo info = {VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO};
+  info.buffer = buffer;
+  info.format = view.texels == Texels::uint1   ? VK_FORMAT_R32_UINT
+                : view.texels == Texels::uint4 ? VK_FORMAT_R32G32B32A32_UINT
+                                               : VK_FORMAT_R32G32B32A32_SFLOAT;
+  info.offset = view.offset;
+  info.range = view.size;
+  check(vkCreateBufferView(gpu->device, &info, nullptr, &made), "vkCreateBufferView");
+  return made;
+}
+
 VkDescriptorSet RecordingImpl::descriptor_set(const Kernel& kernel, const std::vector<BufferView>& bindings) {
   std::vector<uint64_t> key = {uint64_t(kernel.set_layout)};
   for (const BufferView& view : bindings) {
-    key.insert(key.end(), {uint64_t(view.buffer.impl_->handle), view.offset, view.size});
+    key.insert(key.end(), {uint64_t(view.buffer.impl_->handle), view.offset, view.size, uint64_t(view.texels)});
   }
   auto found = sets.find(key);
   if (found != sets.end()) return found->second;
   auto layout = static_cast<VkDescriptorSetLayout>(kernel.set_layout);
   VkDescriptorSet set = allocate_set(layout, uint32_t(bindings.size()));
   std::vector<VkDescriptorBufferInfo> infos(bindings.size());
+  std::vector<VkBufferView> views(bindings.size());
   std::vector<VkWriteDescriptorSet> writes(bindings.size(), {VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET});
   for (uint32_t i = 0; i < bindings.size(); i++) {
-    infos[i] = {bindings[i].buffer.impl_->handle, bindings[i].offset, bindings[i].size};
     writes[i].dstSet = set;
     writes[i].dstBinding = i;
     writes[i].descriptorCount = 1;
-    writes[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-    writes[i].pBufferInfo = &infos[i];
+    writes[i].descriptorType = descriptor_type(kernel.binary->bindings[i]);
+    if (kernel.binary->bindings[i].texels) {
+      views[i] = texel_view(bindings[i]);
+      writes[i].pTexelBufferView = &views[i];
+    } else {
+      infos[i] = {bindings[i].buffer.impl_->handle, bindings[i].offset, bindings[i].size};
+      writes[i].pBufferInfo = &infos[i];
+    }
   }
   vkUpdateDescriptorSets(gpu->device, uint32_t(writes.size()), writes.data(), 0, nullptr);
   sets.emplace(std::move(key), set);
@@ -154,11 +181,21 @@ void RecordingImpl::prepare(const Kernel& kernel, const std::vector<BufferView>&
   for (size_t i = 0; i < bindings.size(); i++) {
     std::string what = cat(kernel.label, ", binding ", i);
     check_view(bindings[i], what);
-    if (bindings[i].offset % caps.storage_alignment) {
-      fail(VKMOE_ERROR_INTERNAL, what, ": offset ", bindings[i].offset, " is not a multiple of ",
-           caps.storage_alignment);
+    bool texels = binary.bindings[i].texels;
+    if (texels != (bindings[i].texels != Texels::none)) {
+      fail(VKMOE_ERROR_INTERNAL, what, texels ? " is a texel buffer" : " is not a texel buffer");
     }
-    if (bindings[i].size > caps.max_binding_bytes) {
+    uint32_t alignment = texels ? caps.texel_alignment : caps.storage_alignment;
+    if (bindings[i].offset % alignment) {
+      fail(VKMOE_ERROR_INTERNAL, what, ": offset ", bindings[i].offset, " is not a multiple of ", alignment);
+    }
+    if (texels) {
+      uint32_t bytes = texel_bytes(bindings[i].texels);
+      if (bindings[i].size % bytes || bindings[i].size / bytes > caps.max_texels) {
+        fail(VKMOE_ERROR_UNSUPPORTED, what, ": ", bindings[i].size, " bytes of buffer '", bindings[i].buffer.name(),
+             "' as texels of ", bytes, " bytes, the device takes ", caps.max_texels);
+      }
+    } else if (bindings[i].size > caps.max_binding_bytes) {
       fail(VKMOE_ERROR_UNSUPPORTED, what, ": ", bindings[i].size, " bytes of buffer '", bindings[i].buffer.name(),
            "', the device binds ", caps.max_binding_bytes);
     }

@@ -43,7 +43,9 @@ struct RecordingImpl {
   VkPipelineStageFlags stages_since_barrier = 0;
   std::set<std::shared_ptr<BufferImpl>> buffers;  // kept alive
   std::vector<VkDescriptorPool> descriptor_pools;
-  std::map<std::vector<uint64_t>, VkDescriptorSet> sets;  // by layout, then (buffer, offset, size) of each binding
+  // By layout, then (buffer, offset, size, texels) of each binding.
+  std::map<std::vector<uint64_t>, VkDescriptorSet> sets;
+  std::map<std::vector<uint64_t>, VkBufferView> texel_views;  // by buffer, offset, size, texels
   const void* bound_pipeline = nullptr;
 
   Timestamps timestamps;
@@ -56,6 +58,7 @@ struct RecordingImpl {
                const BufferView* groups);
   VkDescriptorSet descriptor_set(const Kernel& kernel, const std::vector<BufferView>& bindings);
   VkDescriptorSet allocate_set(VkDescriptorSetLayout layout, uint32_t bindings);
+  VkBufferView texel_view(const BufferView& view);
   void write_timestamp();
   void after(const std::string& what);
 };

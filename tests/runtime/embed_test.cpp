@@ -72,7 +72,7 @@ TEST_CASE("embed_kernels refuses what the runtime cannot bind") {
   refused("layout(set = 1, binding = 0) buffer A { uint a[]; };", "a[0] = 1;", "is in set 1, expected set 0");
   refused("layout(binding = 0) buffer A { uint a[]; } many[2];", "many[0].a[0] = 1;", "is an array of buffers");
   refused("layout(binding = 0) uniform A { uint a; }; layout(binding = 1) buffer B { uint b[]; };", "b[0] = a;",
-          "'A' is not a storage buffer");
+          "'A' is neither a storage buffer nor a uniform texel buffer");
   refused("layout(constant_id = 1) const uint N = 1; layout(binding = 0) buffer A { uint a[]; };", "a[0] = N;",
           "specialization constant 0 is missing");
   refused("layout(constant_id = 0) const double D = 1; layout(binding = 0) buffer A { uint a[]; };",

@@ -36,9 +36,16 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue) {
   Shape shape = shape_of(r, weight, height);
-  bool subgroup = r.tuning.matmul_subgroup && shape.lanes() == 8;
-  return r.device.kernel(kernel_name(subgroup ? "matmul_subgroup" : "matmul", *weight.format),
+  return r.device.kernel(kernel_name(r.tuning.matmul_texels ? "matmul_texels" : "matmul", *weight.format),
                          {shape.lanes(), shape.lane_rows, shape.split, heights[height], rows, epilogue, shape.tiles});
+}
+
+// The buffers of matmul.comp.
+std::vector<BufferView> bindings(const Recorder& r, const WeightShard& shard, Rows x, Rows y, BufferView tiles,
+                                 BufferView sorted) {
+  BufferView weights = shard.tiles;
+  if (!r.tuning.matmul_texels) return {weights, shard.bases, x.view, y.view, tiles, sorted};
+  return {weights.as(Texels::uint4), shard.bases, x.view.as(Texels::float4), y.view, tiles, sorted, weights.as(Texels::uint1)};
 }
 
 MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y) {
@@ -66,8 +73,9 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.scale = call.scale;
     p.x_batch = call.x_batch / 4;
     p.y_batch = call.y_batch;
-    r.recording.dispatch(kernel, {shard.tiles, shard.bases, call.x.view, call.y.view, shard.bases, shard.bases}, p,
-                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height), call.weight.n_experts);
+    r.recording.dispatch(kernel, bindings(r, shard, call.x, call.y, shard.bases, shard.bases), p,
+                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height),
+                         call.weight.n_experts);
   }
 }
 
@@ -79,7 +87,7 @@ void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Rout
     p.x_div = from_tokens ? routing.top_k : 0;
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue);
-      r.recording.dispatch(kernel, {shard.tiles, shard.bases, x.view, y.view, shard.bases, routing.ids}, p, routing.top_k,
+      r.recording.dispatch(kernel, bindings(r, shard, x, y, shard.bases, routing.ids), p, routing.top_k,
                            row_groups(r, weight, 0));
       continue;
     }
@@ -90,7 +98,7 @@ void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Rout
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
       groups.size = 12;
-      r.recording.dispatch_indirect(kernel, {shard.tiles, shard.bases, x.view, y.view, routing.tiles, routing.sorted}, &p,
+      r.recording.dispatch_indirect(kernel, bindings(r, shard, x, y, routing.tiles, routing.sorted), &p,
                                     sizeof(p), groups);
     }
   }

@@ -16,7 +16,7 @@ struct Tuning {
   struct Matmul {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
   };
-  bool matmul_subgroup;         // each invocation loads an eighth of x and broadcasts it
+  bool matmul_texels;           // weights and x are read as texel buffers
   Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
   uint32_t lanes;               // of kernels that share a row among invocations

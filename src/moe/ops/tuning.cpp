@@ -7,7 +7,7 @@ namespace vkmoe {
 Tuning Tuning::cpu(const Caps& caps) {
   Tuning t;
   for (Matmul& shape : t.matmul) shape = {4, 1, 1};
-  t.matmul_subgroup = caps.subgroup_ballot && caps.subgroup_size == 8;
+  t.matmul_texels = caps.max_texels >= uint64_t(1) << 25;  // llvmpipe, and not SwiftShader
   t.share_keys = false;
   t.lanes = 8;
   t.sample_lanes = 128;
@@ -21,7 +21,7 @@ Tuning Tuning::gpu() {
   t.matmul[0] = {1, 4, 1};
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
-  t.matmul_subgroup = false;
+  t.matmul_texels = false;
   t.share_keys = true;
   t.lanes = 64;
   t.sample_lanes = 128;
