@@ -48,9 +48,18 @@ TEST_CASE("embed_kernels reflects a module") {
       "layout(binding = 1) writeonly buffer B { uint b[]; };\n"
       "layout(push_constant) uniform P { uint x; vec3 y; };",
       "b[0] = a[0] + x + uint(y.z);", true);
-  CHECK(contains(source, "{{true, false}, {false, true}, }"));
+  CHECK(contains(source, "{{true, false, false}, {false, true, false}, }"));
   CHECK(contains(source, "{\"k\", words_0, "));
   CHECK(contains(source, ", bindings_0, 2, 28, 0, nullptr, {32u, 1u, 1u}, {-1, -1, -1}},"));
+}
+
+TEST_CASE("embed_kernels reflects texel buffers") {
+  Tool tool;
+  std::string source = tool.embed(
+      "layout(binding = 0) uniform usamplerBuffer a;\n"
+      "layout(binding = 1) writeonly buffer B { uint b[]; };\n",
+      "b[0] = texelFetch(a, 3).x;", true);
+  CHECK(contains(source, "{{true, false, true}, {false, true, false}, }"));
 }
 
 TEST_CASE("embed_kernels takes no module at all") {
