@@ -6,7 +6,7 @@ build=$root/build
 
 # shellcheck disable=SC2034  # read by run.sh and test.sh
 build_packages=(g++ cmake ninja-build pkg-config libvulkan-dev libvulkan1 libvulkan-volk-dev glslang-tools spirv-tools
-  libspirv-cross-c-shared-dev libpcre2-dev libutf8proc-dev nlohmann-json3-dev libcli11-dev libstb-dev doctest-dev)
+  libspirv-cross-c-shared-dev libpcre2-dev libutf8proc-dev libedit-dev nlohmann-json3-dev libcli11-dev libstb-dev doctest-dev)
 # shellcheck disable=SC2034
 test_packages=(mesa-vulkan-drivers vulkan-validationlayers)
 

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 void add_run(CLI::App& program);
+void add_chat(CLI::App& program);
 void add_logits(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_tokenize(CLI::App& program);

@@ -127,13 +127,13 @@ std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, u
   return ids;
 }
 
-std::string token_bytes(const vkmoe_model* model, int32_t id) {
+std::string token_bytes(const vkmoe_model* model, int32_t id, bool special) {
   std::string bytes(64, '\0');
   size_t count = 0;
-  check(vkmoe_token_bytes(model, id, 0, bytes.data(), bytes.size(), &count));
+  check(vkmoe_token_bytes(model, id, special, bytes.data(), bytes.size(), &count));
   if (count > bytes.size()) {
     bytes.resize(count);
-    check(vkmoe_token_bytes(model, id, 0, bytes.data(), bytes.size(), &count));
+    check(vkmoe_token_bytes(model, id, special, bytes.data(), bytes.size(), &count));
   }
   bytes.resize(count);
   return bytes;

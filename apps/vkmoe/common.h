@@ -60,7 +60,7 @@ LoadedModel load_model(const RunOptions& options);
 Session open_session(vkmoe_model* model, const RunOptions& options, bool profile = false);
 
 std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, uint32_t flags);
-std::string token_bytes(const vkmoe_model* model, int32_t id);
+std::string token_bytes(const vkmoe_model* model, int32_t id, bool special = false);
 
 // Fails unless `count` tokens fit in the session; `what` names them ("the prompt").
 void check_fits(const vkmoe_session* session, size_t count, const std::string& what);

@@ -65,6 +65,7 @@ int main(int argc, char** argv) {
       "Environment: VKMOE_MODEL (the default model), VKMOE_DEVICE (the default device), VKMOE_CACHE_DIR (where "
       "compiled pipelines are kept).");
   add_run(program);
+  add_chat(program);
   add_logits(program);
   add_perplexity(program);
   add_tokenize(program);

@@ -142,6 +142,7 @@ VKMOE_API void vkmoe_ids_free(int32_t *ids);
 typedef struct vkmoe_message {
   const char *role; /* "system", "user", "assistant" */
   const char *content;
+  const char *reasoning; /* what an assistant thought before its content; NULL: nothing. Templates decide what they keep */
 } vkmoe_message;
 
 /* 1 if the model carries a chat template. */

@@ -58,6 +58,8 @@
 #include "quant/iq3_xxs.glsl"
 #elif FORMAT == FORMAT_IQ3_S
 #include "quant/iq3_s.glsl"
+#elif FORMAT == FORMAT_F8_E4M3
+#include "quant/f8_e4m3.glsl"
 #else
 #error "unknown FORMAT"
 #endif

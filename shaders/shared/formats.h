@@ -28,4 +28,5 @@
 #define FORMAT_IQ2_S 23
 #define FORMAT_IQ3_XXS 24
 #define FORMAT_IQ3_S 25
+#define FORMAT_F8_E4M3 26
 #endif

@@ -217,6 +217,7 @@ vkmoe_status vkmoe_chat_format(const vkmoe_model* model, const vkmoe_message* me
       need(messages[i].role, "role");
       need(messages[i].content, "content");
       list.push_back({{"role", messages[i].role}, {"content", messages[i].content}});
+      if (messages[i].reasoning) list.back()["reasoning_content"] = messages[i].reasoning;
     }
     nlohmann::ordered_json variables = {{"messages", list},
                                         {"add_generation_prompt", add_generation_prompt != 0},

@@ -20,9 +20,7 @@ BpeModel::BpeModel(const std::vector<Token>& tokens, BpeParts&& parts)
   byte_ids_.fill(no_token);
   ids_.reserve(tokens.size());
   add_vocabulary(tokens);
-  if (parts.isolate_added)
-    for (size_t id = 0; id < tokens.size(); id++)
-      if (tokens[id].kind == TokenKind::added) isolated_.add(tokens[id].text, int32_t(id));
+  for (int32_t id : parts.isolated) isolated_.add(tokens[size_t(id)].text, id);
   if (parts.by_score) {
     add_score_merges(tokens);
   } else {

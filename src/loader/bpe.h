@@ -21,7 +21,7 @@ struct BpeParts {
   bool ignore_merges = false;        // a word that is a token is not merged
   bool whole_newlines = false;       // so is one of newlines alone
   bool skip_unknown_merges = false;  // merges of texts outside of the vocabulary do nothing, as in llama.cpp
-  bool isolate_added = false;        // tokens of kind `added` are found in words and kept whole, as SentencePiece does
+  std::vector<int32_t> isolated;     // tokens that are found in words and kept whole (user-defined symbols)
   Fallback fallback;                 // of characters
 };
 

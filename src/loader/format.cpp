@@ -11,7 +11,8 @@ namespace vkmoe {
   ROW(q8_0) ROW(q4_0) ROW(q4_1) ROW(q5_0) ROW(q5_1)                                                                  \
   ROW(q2_k) ROW(q3_k) ROW(q4_k) ROW(q5_k) ROW(q6_k)                                                                  \
   ROW(iq4_nl) ROW(iq4_xs) ROW(mxfp4) ROW(nvfp4) ROW(tq1_0) ROW(tq2_0)                                                \
-  ROW(iq1_s) ROW(iq1_m) ROW(iq2_xxs) ROW(iq2_xs) ROW(iq2_s) ROW(iq3_xxs) ROW(iq3_s)
+  ROW(iq1_s) ROW(iq1_m) ROW(iq2_xxs) ROW(iq2_xs) ROW(iq2_s) ROW(iq3_xxs) ROW(iq3_s)           \
+  ROW(f8_e4m3)
 
 #define ROW(name) extern const Format format_##name;
 VKMOE_FORMATS(ROW)
@@ -39,7 +40,7 @@ const std::vector<const Format*>& all_formats() {
 
 const Format* find_format(uint32_t ggml_type) {
   for (const Format* format : all_formats())
-    if (format->ggml_type == ggml_type) return format;
+    if (format->ggml_type == ggml_type && ggml_type != no_ggml_type) return format;
   return nullptr;
 }
 

@@ -14,10 +14,12 @@
 
 namespace vkmoe {
 
+constexpr uint32_t no_ggml_type = UINT32_MAX;
+
 struct Format {
   const char* name;       // as ggml spells it: "Q8_0"
-  uint32_t ggml_type;     // number in a GGUF
-  uint32_t block_elems;   // values in a block: 32, 64 or 256; 1 where values stand alone (F32, F16, BF16)
+  uint32_t ggml_type;     // number in a GGUF, or no_ggml_type
+  uint32_t block_elems;   // values in a block: 32, 64, 128 or 256; 1 where values stand alone (F32, F16, BF16)
   uint32_t block_bytes;   // bytes of a block in a file
   uint32_t device_elems;  // values in a block on the device: 32, 64 or 256
   uint32_t quads;         // 16-byte units of a device block

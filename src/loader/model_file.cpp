@@ -119,11 +119,17 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
   if (!model->metadata.is_object())
     fail(VKMOE_ERROR_BAD_FILE, config.string(), ": expected a JSON object, found ", json_excerpt(model->metadata));
   if (const json* quantization = json_member(model->metadata, "quantization_config")) {
-    const json* method = json_member(*quantization, "quant_method");
-    fail(VKMOE_ERROR_UNSUPPORTED, config.string(), ": quantization_config with quant_method ",
-         method ? json_excerpt(*method) : "missing", " is not supported, only plain F32, F16 and BF16 weights");
+    const json *method = json_member(*quantization, "quant_method"), *format = json_member(*quantization, "format");
+    if (!method || (*method != "fp8" && !(*method == "compressed-tensors" && format && *format == "float-quantized")))
+      fail(VKMOE_ERROR_UNSUPPORTED, config.string(), ": quantization_config with quant_method ",
+         method ? json_excerpt(*method) : "missing", " is not supported, only fp8 and plain F32, F16 and BF16 weights");
   }
   model->tokenizer = read_optional(folder / "tokenizer.json");
+  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}) {
+    if (!model->tokenizer.is_null() || !model->sentencepiece.empty() || !is_file(folder / name)) continue;
+    auto text = MappedFile::open((folder / name).string());
+    model->sentencepiece.assign(text->data(), text->data() + text->size());
+  }
   model->tokenizer_config = read_optional(folder / "tokenizer_config.json");
   model->generation_config = read_optional(folder / "generation_config.json");
   if (is_file(folder / "chat_template.jinja")) {
@@ -146,6 +152,7 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
     if (!model->find(tensor) && !model->skipped.count(tensor))
       fail(VKMOE_ERROR_BAD_FILE, (folder / shard.get<std::string>()).string(), ": tensor '", tensor,
            "' is missing; the index says that it is here");
+  attach_scales(*model);
   return model;
 }
 

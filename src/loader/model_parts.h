@@ -12,6 +12,9 @@ nlohmann::json read_gguf(const MappedFile& file, ModelFile& model);
 // Adds the tensors of one safetensors file.
 void read_safetensors(const MappedFile& file, ModelFile& model);
 
+// Gives tensors in F8_E4M3 the scales that the file names after them, which are no tensors of the model any more.
+void attach_scales(ModelFile& model);
+
 // Adds a tensor; its name must be new.
 void add_tensor(ModelFile& model, Tensor&& tensor, const std::string& path);
 

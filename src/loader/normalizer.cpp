@@ -178,6 +178,8 @@ void Normalizer::add_sentencepiece(SentencePieceRule given) {
     }
     text.clear();
     if (from.empty()) return;
+    while (rule->merge_spaces && rule->escape && from.ends_with(space_symbol)) from.resize(from.size() - space_symbol.size());
+    if (from.empty() && !rule->suffix) return;
     if (rule->prefix && !rule->suffix) from.insert(0, 1, ' ');
     if (rule->prefix && rule->suffix) from += ' ';
     if (!rule->escape) return text.swap(from);

@@ -21,7 +21,7 @@ struct Dtype {
   uint32_t bytes;
   bool weight;  // integers are no weights and are skipped
 };
-const Dtype dtypes[] = {{"F32", 4, true},  {"F16", 2, true},  {"BF16", 2, true}, {"BOOL", 1, false},
+const Dtype dtypes[] = {{"F32", 4, true},  {"F16", 2, true},  {"BF16", 2, true}, {"F8_E4M3", 1, true}, {"BOOL", 1, false},
                         {"I8", 1, false},  {"U8", 1, false},  {"I16", 2, false}, {"U16", 2, false},
                         {"I32", 4, false}, {"U32", 4, false}, {"I64", 8, false}, {"U64", 8, false}};
 
@@ -31,7 +31,7 @@ const Dtype& find_dtype(const json& entry, const std::string& where) {
   const std::string& name = value->get_ref<const std::string&>();
   for (const Dtype& dtype : dtypes)
     if (name == dtype.name) return dtype;
-  fail(VKMOE_ERROR_UNSUPPORTED, where, ": dtype ", json_excerpt(*value), " is not supported, only F32, F16 and BF16");
+  fail(VKMOE_ERROR_UNSUPPORTED, where, ": dtype ", json_excerpt(*value), " is not supported, only F32, F16, BF16 and F8_E4M3");
 }
 
 // An array of unsigned integers.
@@ -98,6 +98,10 @@ void read_safetensors(const MappedFile& file, ModelFile& model) {
     }
     tensor.format = find_format(dtype.name);
     tensor.data = data + offsets[0];
+    uint64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
+    if (columns % tensor.format->block_elems)
+      fail(VKMOE_ERROR_UNSUPPORTED, where, ": ", dtype.name, " with rows of ", columns, " values; expected a multiple of ",
+           tensor.format->block_elems);
     add_tensor(model, std::move(tensor), path);
   }
   std::sort(ranges.begin(), ranges.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
@@ -105,6 +109,49 @@ void read_safetensors(const MappedFile& file, ModelFile& model) {
     if (ranges[i].begin < ranges[i - 1].end)
       fail(VKMOE_ERROR_BAD_FILE, path, ": tensor '", *ranges[i].name, "' at ", ranges[i].begin, " overlaps tensor '",
            *ranges[i - 1].name, "' that ends at ", ranges[i - 1].end);
+}
+
+// The blocks that scales of this shape stand for; those of the configuration where they fit.
+static TensorScales read_scales(const ModelFile& model, const Tensor& tensor, const Tensor& scales) {
+  uint64_t block[2] = {128, 128};
+  const json* quantization = json_member(model.metadata, "quantization_config");
+  const json* sizes = quantization ? json_member(*quantization, "weight_block_size") : nullptr;
+  for (size_t i = 0; i < 2 && sizes && sizes->is_array() && sizes->size() == 2; i++)
+    if ((*sizes)[i].is_number_unsigned() && (*sizes)[i] > 0) block[i] = (*sizes)[i].get<uint64_t>();
+  uint64_t k = tensor.shape.back(), n = tensor.shape.size() > 1 ? tensor.shape[tensor.shape.size() - 2] : 1;
+  uint64_t matrices = tensor.elems() / (n * k), count = scales.elems(), columns = 0;
+  TensorScales found;
+  if (count == matrices * ceil_div(n, block[0]) * ceil_div(k, block[1])) {
+    columns = block[1];
+    found.row_block = block[0];
+  } else if (count == matrices * n || count == matrices || count == 1) {  // per row, per matrix
+    columns = k;
+    found.row_block = count == matrices * n ? 1 : n;
+  }
+  if (!columns || (columns % 128 && columns < k) || scales.format->block_elems != 1)
+    fail(VKMOE_ERROR_UNSUPPORTED, model.path, ": tensor '", scales.name, "': expected float scales for blocks of ",
+         block[0], " x ", block[1], ", rows or all of ", shape_text(tensor.shape), ", found ", scales.format->name, " ",
+         shape_text(scales.shape));
+  found.column_block = columns;
+  found.values.resize(count);
+  decode_row(*scales.format, scales.data, 0, count, found.values.data());
+  if (count == 1) found.values.assign(matrices, found.values[0]);
+  return found;
+}
+
+void attach_scales(ModelFile& model) {
+  std::vector<std::string> used;
+  for (auto& [name, tensor] : model.tensors) {
+    if (tensor.format->ggml_type != no_ggml_type || tensor.elems() == 0) continue;
+    const Tensor* scales = model.find(name + "_scale_inv");
+    if (!scales) scales = model.find(name + "_scale");
+    if (!scales)
+      fail(VKMOE_ERROR_BAD_FILE, model.path, ": tensor '", name, "' is ", tensor.format->name, ", but its scales '", name,
+           "_scale_inv' are missing");
+    tensor.scales = std::make_shared<TensorScales>(read_scales(model, tensor, *scales));
+    used.push_back(scales->name);
+  }
+  for (const std::string& name : used) model.tensors.erase(name);
 }
 
 }  // namespace vkmoe

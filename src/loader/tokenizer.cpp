@@ -10,7 +10,8 @@
 namespace vkmoe {
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const ModelFile& file) {
-  return file.kind == ModelFile::Kind::gguf ? tokenizer_from_gguf(file) : tokenizer_from_json(file);
+  if (file.kind == ModelFile::Kind::gguf) return tokenizer_from_gguf(file);
+  return file.sentencepiece.empty() ? tokenizer_from_json(file) : tokenizer_from_sentencepiece(file);
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool special) const {

@@ -16,7 +16,8 @@ namespace {
 
 // Tokens that end a turn, for files that name only the end of the text.
 const char* const end_texts[] = {"<|im_end|>",      "<|eot_id|>",  "<|eom_id|>", "<|endoftext|>", "<|end_of_text|>",
-                                 "<end_of_turn>",   "<|end|>",     "<|eot|>",    "<|return|>",    "<|endofturn|>"};
+                                 "<end_of_turn>",   "<|end|>",     "<|eot|>",    "<|return|>",    "<|endofturn|>",
+                                 "<|call|>"};
 
 // ggml's token types.
 enum { type_normal = 1, type_unknown, type_control, type_user_defined, type_unused, type_byte };
@@ -230,6 +231,13 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file) {
   for (size_t i = 0; i < tokens.size(); i++)
     for (const char* text : end_texts)
       if (tokens[i].kind == TokenKind::control && tokens[i].text == text) ends.push_back(int32_t(i));
+
+  // Where these two end an answer, "<|end|>" ends one message of several (gpt-oss).
+  auto has = [&](const char* text) {
+    return std::any_of(ends.begin(), ends.end(), [&](int32_t id) { return tokens[size_t(id)].text == text; });
+  };
+  if (has("<|return|>") && has("<|call|>"))
+    std::erase_if(ends, [&](int32_t id) { return tokens[size_t(id)].text == "<|end|>"; });
 
   if (spm) {
     source.sentencepiece_bpe();

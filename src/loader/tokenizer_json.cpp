@@ -110,12 +110,7 @@ struct JsonTokenizer : JsonPipeline {
     }
   }
 
-  // The id of a token's text, or -1. Before finish().
-  int32_t find(const std::string& text) const {
-    for (size_t id = 0; !text.empty() && id < parts.tokens.size(); id++)
-      if (parts.tokens[id].kind != TokenKind::missing && parts.tokens[id].text == text) return int32_t(id);
-    return -1;
-  }
+  int32_t find(const std::string& text) const { return find_token(parts.tokens, text); }
 
   Fallback fallback(const json& model) {
     Fallback found;
@@ -124,8 +119,7 @@ struct JsonTokenizer : JsonPipeline {
     if (!json_bool(model, "byte_fallback", origin, false)) return found;
     found.find_bytes(parts.tokens);
     if (!found.has_bytes) return found;
-    for (int32_t id : found.bytes)
-      if (parts.tokens[size_t(id)].kind == TokenKind::normal) parts.tokens[size_t(id)].kind = TokenKind::byte;
+    for (int32_t id : found.bytes) parts.tokens[size_t(id)].kind = TokenKind::byte;
     return found;
   }
 
@@ -195,27 +189,12 @@ struct JsonTokenizer : JsonPipeline {
   }
 };
 
-// A special token in tokenizer_config.json: a string, or an object with "content".
-std::string special_text(const json& config, const char* key, const std::string& name) {
-  const json* value = json_member(config, key);
-  if (value && value->is_object()) return json_string(*value, "content", name);
-  return json_string(config, key, name);
-}
-
-std::string chat_template_of(const json& config, const std::string& name) {
-  const json* value = json_member(config, "chat_template");
-  if (!value || !value->is_array()) return json_string(config, "chat_template", name);
-  for (const json& entry : *value)
-    if (json_string(entry, "name", name) == "default") return json_string(entry, "template", name);
-  return "";
-}
-
 }  // namespace
 
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file) {
   std::string origin = file.path + "/tokenizer.json";
   if (file.tokenizer.is_null())
-    fail(VKMOE_ERROR_NOT_FOUND, origin, ": missing; of a model folder's tokenizers only tokenizer.json can be read");
+    fail(VKMOE_ERROR_NOT_FOUND, origin, ": missing, and so is tokenizer.model; other tokenizers cannot be read");
   JsonTokenizer source(file.tokenizer, origin);
   source.parts.origin = origin;
   const json& model = source.check_model();
@@ -225,14 +204,9 @@ std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file) {
   source.vocabulary(model);
   source.added_tokens();
 
-  const json& config = file.tokenizer_config;
-  std::string config_name = file.path + "/tokenizer_config.json";
   std::string first;
   if (const json* part = json_member(file.tokenizer, "post_processor")) first = source.first_of_template(*part);
-  std::string bos_text = special_text(config, "bos_token", config_name);
-  if (bos_text.empty()) bos_text = first;
-  std::string eos_text = special_text(config, "eos_token", config_name);
-  int32_t bos = source.find(bos_text), eos = source.find(eos_text);
+  FolderConfig config = read_folder_config(file, source.parts.tokens, first, !first.empty());
 
   if (source.model_type == "Unigram") {
     source.unigram(model);
@@ -242,18 +216,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file) {
     source.bpe(model);
   }
   auto tokenizer = std::make_unique<TextTokenizer>(std::move(source.parts));
-  tokenizer->bos_text = bos_text;
-  tokenizer->eos_text = eos_text;
-  tokenizer->bos = bos;
-  bool adds = !first.empty() && first == bos_text;
-  tokenizer->add_bos = bos >= 0 && json_bool(config, "add_bos_token", config_name, adds);
-  if (eos >= 0) add_end_id(*tokenizer, eos);
-  for (int32_t id : json_ids(file.generation_config, "eos_token_id", file.path + "/generation_config.json"))
-    add_end_id(*tokenizer, id);
-  for (int32_t id : json_ids(file.metadata, "eos_token_id", file.path + "/config.json")) add_end_id(*tokenizer, id);
-  if (tokenizer->eos_text.empty() && !tokenizer->end_ids.empty())
-    tokenizer->eos_text = tokenizer->token_bytes(tokenizer->end_ids[0], true);
-  tokenizer->chat_template = chat_template_of(config, config_name);
+  finish_tokenizer(*tokenizer, file, config);
   return tokenizer;
 }
 

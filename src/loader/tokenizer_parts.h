@@ -8,6 +8,19 @@ namespace vkmoe {
 
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file);
+std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(const ModelFile& file);
+
+// What a model folder's configuration says.
+struct FolderConfig {
+  std::string bos_text, eos_text;
+  int32_t bos = -1, eos = -1;
+  bool add_bos = false;
+};
+// bos_text, adds_bos: the tokenizer's own, where the configuration is silent.
+FolderConfig read_folder_config(const ModelFile& file, const std::vector<Token>& tokens, const std::string& bos_text,
+                                bool adds_bos);
+void finish_tokenizer(Tokenizer& tokenizer, const ModelFile& file, const FolderConfig& config);
+int32_t find_token(const std::vector<Token>& tokens, const std::string& text);  // -1: none
 
 // A pre-tokenizer of byte-level BPE by its name in a GGUF.
 struct PreRule {

@@ -235,11 +235,11 @@ bool Matrix::one_format() const {
   return true;
 }
 
-const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format) const {
+const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format, std::vector<uint8_t>& scratch) const {
   for (const Span& span : experts[expert]) {
     if (r < span.rows) {
       *format = span.tensor->format;
-      return span.tensor->data + (span.first_row + uint64_t(r) * span.row_step) * row_bytes(**format, k);
+      return span.tensor->row(span.first_row + uint64_t(r) * span.row_step, scratch);
     }
     r -= span.rows;
   }

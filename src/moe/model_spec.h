@@ -65,7 +65,8 @@ struct Matrix {
   const Format& format() const { return *experts[0][0].tensor->format; }
   bool one_format() const;
   // Start of row r of expert e in the file, and its format.
-  const uint8_t* row(uint32_t expert, uint32_t r, const Format** format) const;
+  // A row that does not lie there as one is put together in scratch.
+  const uint8_t* row(uint32_t expert, uint32_t r, const Format** format, std::vector<uint8_t>& scratch) const;
   explicit operator bool() const { return !experts.empty(); }
 };
 

@@ -53,10 +53,11 @@ struct TileSource {
     const Matrix& from = weight.paired && in_expert % 2 ? *up : matrix;
     uint32_t first_row = (weight.paired ? in_expert / 2 : in_expert) * TILE_ROWS;
     RowSplitter splitter(*weight.format, weight.k);
+    std::vector<uint8_t> scratch;
     std::memset(out, 0, size_t(weight.tile_quads) * 16);
     for (uint32_t r = 0; r < TILE_ROWS && first_row + r < from.n; ++r) {
       const Format* format;
-      const uint8_t* row = from.row(expert, first_row + r, &format);
+      const uint8_t* row = from.row(expert, first_row + r, &format, scratch);
       splitter.split(row, *format);
       for (size_t q = 0; q * 16 < splitter.quads().size(); ++q)
         std::memcpy(out + (q * TILE_ROWS + r) * 16, splitter.quads().data() + q * 16, 16);
@@ -142,9 +143,10 @@ Transposed::Transposed(const Matrix& of) {
   bytes_.resize(expert_bytes * of.experts.size());
   parallel_for(of.experts.size(), [&](uint64_t e) {
     std::vector<float> decoded(plain ? 0 : of.k);
+    std::vector<uint8_t> scratch;
     for (uint32_t r = 0; r < of.n; ++r) {
       const Format* from;
-      const uint8_t* row = of.row(uint32_t(e), r, &from);
+      const uint8_t* row = of.row(uint32_t(e), r, &from, scratch);
       if (!plain) {
         decode_row(*from, row, 0, of.k, decoded.data());
         row = reinterpret_cast<const uint8_t*>(decoded.data());

@@ -222,7 +222,7 @@ TEST_CASE("bench") {
 }
 
 TEST_CASE("help and version") {
-  for (const char* command : {"run", "logits", "perplexity", "tokenize", "inspect", "devices", "bench"}) {
+  for (const char* command : {"run", "chat", "logits", "perplexity", "tokenize", "inspect", "devices", "bench"}) {
     const Result help = vkmoe({command, "--help"});
     check_success(help);
     CHECK(help.out.find(std::string("vkmoe ") + command) != std::string::npos);

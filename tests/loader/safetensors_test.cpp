@@ -175,3 +175,41 @@ TEST_CASE("safetensors: a file cut or changed anywhere either loads or fails wit
   CHECK(loaded + failed == int(4 * bytes.size()));
   CHECK(failed > 100);
 }
+
+TEST_CASE("FP8 with its scales apart") {
+  // Rows of two blocks of 128, each behind its scale, and the values that torch gives.
+  std::string blocks = read_file(data_path("quants/F8_E4M3.blocks")), expected = read_file(data_path("quants/F8_E4M3.values"));
+  std::string bytes, scales;
+  for (size_t at = 0; at < blocks.size(); at += 132) scales += blocks.substr(at, 4), bytes += blocks.substr(at + 4, 128);
+  auto folder_with = [&](const TestFolder& folder, const std::string& config, const std::string& scale_entry) {
+    folder.write("config.json", config);
+    folder.write("model.safetensors",
+                 safetensors(R"({"a.weight":)" + entry("F8_E4M3", "[2,256]", "[0,512]") + scale_entry + "}", bytes + scales));
+    return ModelFile::open(folder.path.string());
+  };
+  std::string config = R"({"quantization_config":{"quant_method":"fp8","weight_block_size":[1,128]}})";
+  std::string inverse = R"(,"a.weight_scale_inv":)" + entry("F32", "[2,2]", "[512,528]");
+  TestFolder folder("safetensors-fp8");
+  auto model = folder_with(folder, config, inverse);
+  CHECK(model->tensors.size() == 1);
+  const Tensor& tensor = model->require("a.weight", {2, 256});
+  std::vector<uint8_t> scratch;
+  std::vector<float> values(512);
+  for (uint64_t r = 0; r < 2; r++) decode_row(*tensor.format, tensor.row(r, scratch), 0, 256, &values[r * 256]);
+  CHECK(std::memcmp(values.data(), expected.data(), expected.size()) == 0);
+
+  // One for a row, one for all: the scale of the first block.
+  auto row = folder_with(folder, config, R"(,"a.weight_scale":)" + entry("F32", "[2,1]", "[512,520]"));
+  const Tensor& by_row = row->require("a.weight", {2, 256});
+  decode_row(*by_row.format, by_row.row(0, scratch), 0, 256, &values[0]);
+  CHECK(std::memcmp(values.data(), expected.data(), 512) == 0);
+  auto all = folder_with(folder, config, R"(,"a.weight_scale":)" + entry("F32", "[]", "[512,516]"));
+  CHECK(all->require("a.weight", {2, 256}).scales->values.size() == 1);
+
+  check_fails(VKMOE_ERROR_BAD_FILE, {"'a.weight'", "F8_E4M3", "a.weight_scale_inv"},
+              [&] { folder_with(folder, config, ""); });
+  check_fails(VKMOE_ERROR_UNSUPPORTED, {"a.weight_scale_inv", "(3, 1)"},
+              [&] { folder_with(folder, config, R"(,"a.weight_scale_inv":)" + entry("F32", "[3,1]", "[512,524]")); });
+  check_fails(VKMOE_ERROR_UNSUPPORTED, {"quantization_config", "gptq"},
+              [&] { folder_with(folder, R"({"quantization_config":{"quant_method":"gptq"}})", inverse); });
+}

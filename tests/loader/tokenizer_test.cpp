@@ -123,6 +123,100 @@ TEST_CASE("tokenizer.json gives the ids of Hugging Face's tokenizers, in a folde
   CHECK(as_gguf >= 5);
 }
 
+static std::string from_base64(const std::string& text) {
+  static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  uint32_t bits = 0, count = 0;
+  for (char c : text) {
+    if (c == '=') break;
+    bits = bits << 6 | uint32_t(digits.find(c));
+    if ((count += 6) >= 8) bytes += char(bits >> (count -= 8));
+  }
+  return bytes;
+}
+
+// The same tokenizer as a GGUF, of the kinds that those know; otherwise as it is.
+static ModelFile as_gguf(const json& kind, const ModelFile& model) {
+  std::string name = kind["name"];
+  ModelFile gguf;
+  gguf.path = "model.gguf";
+  if (kind.contains("gguf")) {
+    gguf.metadata = kind["gguf"];
+  } else if (name.rfind("bert", 0) == 0) {
+    json tokens = json::array(), types = json::array();
+    for (const auto& [text, id] : kind["tokenizer"]["model"]["vocab"].items()) {
+      while (tokens.size() <= id) tokens.push_back(""), types.push_back(1);
+      bool special = text[0] == '[' && text.size() > 1;
+      tokens[id.get<size_t>()] = special ? text : text.rfind("##", 0) == 0 && text.size() > 2 ? text.substr(2) : "\u2581" + text;
+      types[id.get<size_t>()] = special ? 3 : 1;
+    }
+    gguf.metadata = {{"tokenizer.ggml.model", "bert"}, {"tokenizer.ggml.tokens", tokens},
+                     {"tokenizer.ggml.token_type", types}, {"tokenizer.ggml.unknown_token_id", 1},
+                     {"tokenizer.ggml.normalizer.lowercase", name == "bert"}};
+  } else {
+    return model;
+  }
+  return gguf;
+}
+
+TEST_CASE("SentencePiece, unigram and WordPiece give the ids of their libraries") {
+  json cases = json::parse(read_file(data_path("vocabs/kinds.json")));
+  CHECK(cases["kinds"].size() >= 11);
+  for (const json& kind : cases["kinds"]) {
+    std::string name = kind["name"];
+    CAPTURE(name);
+    ModelFile model = model_with(kind.contains("tokenizer") ? kind["tokenizer"] : json());
+    if (kind.contains("model")) model.sentencepiece = from_base64(kind["model"]);
+    auto tokenizer = Tokenizer::load(model), gguf = Tokenizer::load(as_gguf(kind, model));
+    for (size_t i = 0; i < cases["texts"].size(); i++) {
+      std::string text = cases["texts"][i];
+      CAPTURE(text);
+      std::vector<int32_t> expected = kind["ids"][i];
+      CHECK(tokenizer->encode(text, false) == expected);
+      CHECK(gguf->encode(text, false) == expected);
+    }
+    // Cut into words or not, from the cache or not: many times the same text is many times the same ids.
+    std::string word = " lighthouse", many;
+    for (int i = 0; i < 50; i++) many += word;
+    CHECK(tokenizer->encode(many, false).size() >= 50);
+    if (name != "llama" && name != "spm bpe") continue;
+    std::mt19937 random(3);
+    for (int i = 0; i < 200; i++) {
+      std::string text = i % 2 ? "w" : "";  // any bytes come back, where each has a token
+      for (size_t k = random() % 40; k > 0; k--) text += random() % 3 ? char(random()) : " eo"[random() % 3];
+      CHECK(tokenizer->decode(tokenizer->encode(text, false), true) == text);
+    }
+  }
+}
+
+TEST_CASE("a tokenizer.model that is damaged is refused or works") {
+  json cases = json::parse(read_file(data_path("vocabs/kinds.json")));
+  std::mt19937 random(4);
+  int worked = 0, failed = 0;
+  for (const json& kind : cases["kinds"]) {
+    if (!kind.contains("model")) continue;
+    std::string whole = from_base64(kind["model"]);
+    for (int i = 0; i < 150; i++) {
+      ModelFile model = model_with(json());
+      model.sentencepiece = i % 3 ? whole : whole.substr(0, 1 + random() % whole.size());
+      // The end holds what the trainer was told and the normalizer.
+      for (uint32_t k = 0; k < i % 4u; k++) {
+        size_t from_end = random() % (k % 2 ? 400 : model.sentencepiece.size());
+        model.sentencepiece[model.sentencepiece.size() - 1 - std::min(from_end, model.sentencepiece.size() - 1)] = char(random());
+      }
+      try {
+        Tokenizer::load(model)->encode("The <a> of \xff 12 caf\xc3\xa9\n\n  x's", true);
+        worked++;
+      } catch (const Error& error) {
+        failed += std::string(error.what()).find("folder/tokenizer.model") != std::string::npos;
+      }
+    }
+  }
+  CHECK(worked + failed == 600);
+  CHECK(worked > 50);
+  CHECK(failed > 50);
+}
+
 TEST_CASE("any bytes come back") {
   json plain = golden_json();
   ModelFile models[] = {model_with(plain), gguf_with(plain, "gpt-2"), gguf_with(plain, "llama-bpe"),

@@ -28,9 +28,10 @@ std::vector<float> layernorm(const float* x, const std::vector<float>& weight, c
 
 std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x) {
   std::vector<float> y(matrix.n), row(matrix.k);
+  std::vector<uint8_t> scratch;
   for (uint32_t r = 0; r < matrix.n; ++r) {
     const Format* format;
-    const uint8_t* data = matrix.row(expert, r, &format);
+    const uint8_t* data = matrix.row(expert, r, &format, scratch);
     decode_row(*format, data, 0, matrix.k, row.data());
     float sum[8] = {};  // eight at a time, for speed alone
     for (uint32_t i = 0; i < matrix.k; ++i) sum[i % 8] += row[i] * x[i];
@@ -41,9 +42,10 @@ std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x)
 
 std::vector<float> transposed_matvec(const Matrix& matrix, uint32_t expert, const float* x) {
   std::vector<float> y(matrix.k, 0.0f), row(matrix.k);
+  std::vector<uint8_t> scratch;
   for (uint32_t r = 0; r < matrix.n; ++r) {
     const Format* format;
-    const uint8_t* data = matrix.row(expert, r, &format);
+    const uint8_t* data = matrix.row(expert, r, &format, scratch);
     decode_row(*format, data, 0, matrix.k, row.data());
     for (uint32_t i = 0; i < matrix.k; ++i) y[i] += row[i] * x[r];
   }

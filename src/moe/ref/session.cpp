@@ -145,7 +145,8 @@ void RefSession::forward_token(int32_t id, uint32_t position) {
   const Hyper& h = spec_->hyper;
   std::vector<float> x(h.hidden);
   const Format* format;
-  const uint8_t* row = spec_->embedding.row(0, uint32_t(id), &format);
+  std::vector<uint8_t> scratch;
+  const uint8_t* row = spec_->embedding.row(0, uint32_t(id), &format, scratch);
   decode_row(*format, row, 0, h.hidden, x.data());
   for (float& v : x) v *= h.embedding_scale;
   choices_.assign(h.n_layers, {});
