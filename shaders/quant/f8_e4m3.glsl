@@ -3,8 +3,8 @@
 struct Block { uvec4 q[2]; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;
-  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = quads[tile + (block * 2 + i) * 32 + row];
-  b.scale = uintBitsToFloat(words[tail + (block >> 2) * 32 + row]);
+  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = load_quad(tile + (block * 2 + i) * 32 + row);
+  b.scale = uintBitsToFloat(load_word(tail + (block >> 2) * 32 + row));
   return b;
 }
 vec4 block_values(Block b, uint i) {
