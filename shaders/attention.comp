@@ -26,8 +26,10 @@ layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads
 layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32, or the keys
 layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
 layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + value_dim / 4, 4)
+layout(binding = 6) readonly buffer Sinks { float sinks[]; };        // (n_heads) f32, read when p.has_sinks
 layout(push_constant) uniform Push { AttentionParams p; };
 
+#include "lib/key_span.glsl"
 #include "lib/softmax_merge.glsl"
 #include "lib/tanh.glsl"
 
@@ -48,6 +50,7 @@ void main() {
   uint rows = min(QUERIES, n_rows - first_row);
   uint last_position = step_state.position + (first_row + rows - 1) / group;
   uint n_blocks = last_position / KEY_BLOCK + 1;
+  uint first_block = first_visible_key(p.span, step_state.position + first_row / group) / KEY_BLOCK;
 
   for (uint i = lane; i < QUERIES * DIM4; i += LANES) {
     uint row = first_row + min(i / DIM4, rows - 1);
@@ -60,7 +63,7 @@ void main() {
   [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) running[i] = Running(MINUS_INFINITY, 0.0);
   [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) sum[i] = vec4(0.0);
 
-  uint first_block = SPLIT_KEYS != 0 ? gl_WorkGroupID.z : 0;
+  if (SPLIT_KEYS != 0) first_block += gl_WorkGroupID.z;
   uint end_block = SPLIT_KEYS != 0 ? min(first_block + 1, n_blocks) : n_blocks;
   for (uint block = first_block; block < end_block; ++block) {
     uint first_key = block * KEY_BLOCK, n_keys = min(KEY_BLOCK, last_position + 1 - first_key);
@@ -85,7 +88,7 @@ void main() {
       }
       [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
         uint at = step_state.position + (first_row + q) / group;
-        bool visible = key < n_keys && position <= at && (p.window == 0 || position + p.window > at);
+        bool visible = key < n_keys && position <= at && position >= first_visible_key(p.span, at);
         score[q * KEY_BLOCK + key] = visible ? dots[q] * p.scale : MINUS_INFINITY;
       }
       for (uint q = 0; p.softcap > 0.0 && q < QUERIES; ++q) {
@@ -142,6 +145,11 @@ void main() {
     uint q = lane / COLUMNS + i * QUERY_LANES;
     bool mine = lane / COLUMNS < QUERY_LANES && q < rows && first_block < end_block;
     uint token = (first_row + q) / group, head = kv_head * group + (first_row + q) % group;
+    if (SPLIT_KEYS == 0 && p.has_sinks != 0) {
+      vec2 factors = merge_factors(running[i], sinks[head], 1.0);
+      [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+        sum[i * OWN_COLUMNS + c] = merge_values(sum[i * OWN_COLUMNS + c], vec4(0.0), factors);
+    }
     uint partial = ((token * p.n_heads + head) * p.max_blocks + first_block) * (1 + VALUE4);
     if (SPLIT_KEYS != 0 && mine && column == 0) partials[partial] = vec4(running[i].m, running[i].l, 0.0, 0.0);
     [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {

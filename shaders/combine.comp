@@ -22,7 +22,7 @@ void main() {
       uint assignment = token * p.top_k + j;
       uint slot = p.direct != 0 ? assignment : slot_of[assignment];
       if (slot == NO_EXPERT) continue;
-      sum = fma(vec4(weights[assignment]), y[slot * p.stride4 + column], sum);
+      sum = fma(vec4(p.weighted != 0 ? weights[assignment] : 1.0), y[slot * p.stride4 + column], sum);
     }
     uint to = token * p.x_stride4 + column;
     x[to] = p.add != 0 ? x[to] + p.scale * sum : p.scale * sum;

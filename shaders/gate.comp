@@ -91,6 +91,7 @@ float denominator() {
 float weight_of(uint j, float denominator) {
   if (p.rule.weight == WEIGHT_SPARSEMIXER) return sparsemixer(j);
   if (p.rule.weight == WEIGHT_SOFTMAX) return exp(chosen[j] - chosen[0]) / denominator;
+  if (p.rule.weight == WEIGHT_SIGMOID) return 1.0 / (1.0 + exp(-chosen[j]));
   return p.rule.renormalize != 0 ? chosen[j] / denominator : chosen[j];
 }
 

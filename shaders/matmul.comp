@@ -1,6 +1,6 @@
 // y = W x for one matrix, or for each expert with the rows that chose it. One source for mat-vec and tiles, so that all
 // variants sum in the same order (MATMUL_SEGMENTS in shared/matmul.h) and give the same bits.
-// A workgroup owns TILES tiles of 32 rows of W (with SWIGLU gate and up in turn) and up to TOKENS rows of x.
+// A workgroup owns TILES tiles of 32 rows of W (with GATED gate and up in turn) and up to TOKENS rows of x.
 // With TEXELS defined, weights and x are read as uniform texel buffers: for drivers that load from storage buffers one
 // value at a time, and from texel buffers whole vectors (llvmpipe).
 #version 450
@@ -15,9 +15,10 @@ layout(constant_id = 2) const uint SPLIT = 1;      // invocations that share the
 layout(constant_id = 3) const uint TOKENS = 1;     // rows of x that a workgroup takes
 layout(constant_id = 4) const uint ROWS = ROWS_DENSE;
 layout(constant_id = 5) const uint EPILOGUE = EPILOGUE_STORE;
-layout(constant_id = 6) const uint TILES = 1;      // a multiple of 2 with SWIGLU
+layout(constant_id = 6) const uint TILES = 1;      // a multiple of 2 with GATED
+layout(constant_id = 7) const uint ACTIVATION = ACTIVATION_SILU;
 const uint ROW_LANES = TILE_ROWS / LANE_ROWS;
-const uint PAIR = EPILOGUE == EPILOGUE_SWIGLU ? 2 : 1;
+const uint PAIR = EPILOGUE == EPILOGUE_GATED ? 2 : 1;
 const uint OWN_ROWS = LANE_ROWS * TILES;
 const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;
 
@@ -32,6 +33,8 @@ vec4 load_x(uint i) { return x[i]; }
 layout(binding = 3) buffer Y { float y[]; };                   // (rows, y_stride) f32
 layout(binding = 4) readonly buffer Tiles { uvec4 tiles[]; };  // expert, first slot, rows, 0
 layout(binding = 5) readonly buffer Sorted { uint sorted[]; }; // assignment of a slot; expert of an assignment (DIRECT)
+layout(binding = 6) readonly buffer Bias { float bias[]; };    // (experts, PAIR, n) f32, read when p.has_bias
+layout(binding = 7) readonly buffer Weights { float weights[]; };  // (assignments) f32, read when p.scaled_input
 layout(push_constant) uniform Push { MatmulParams p; };
 
 #include "lib/half.glsl"
@@ -58,10 +61,27 @@ uint x_row(uint slot) {
   return (ROWS == ROWS_SORTED ? sorted[slot] : slot) / p.x_div;
 }
 
+float gated(float gate, float up) {
+  if (ACTIVATION == ACTIVATION_CLAMPED_SILU) {
+    gate = min(gate, p.activation.limit);
+    return gate / (1.0 + exp(-p.activation.alpha * gate)) * (clamp(up, -p.activation.limit, p.activation.limit) + 1.0);
+  }
+  return gate / (1.0 + exp(-gate)) * up;
+}
+
 void store(Job job, uint token, uint row, float gate, float up) {
   if (token >= job.rows || row >= p.n) return;
-  uint at = (job.first + token) * p.y_stride + p.y_column + gl_WorkGroupID.z * p.y_batch + row;
-  if (EPILOGUE == EPILOGUE_SWIGLU) y[at] = gate / (1.0 + exp(-gate)) * up;
+  uint slot = job.first + token, at = slot * p.y_stride + p.y_column + gl_WorkGroupID.z * p.y_batch + row;
+  if (p.scaled_input != 0) {  // the product is linear, so it may be scaled instead
+    float weight = weights[ROWS == ROWS_SORTED ? sorted[slot] : slot];
+    gate *= weight;
+    up *= weight;
+  }
+  if (p.has_bias != 0) {
+    gate += bias[job.expert * PAIR * p.n + row];
+    if (EPILOGUE == EPILOGUE_GATED) up += bias[(job.expert * PAIR + 1) * p.n + row];
+  }
+  if (EPILOGUE == EPILOGUE_GATED) y[at] = gated(gate, up);
   else if (EPILOGUE == EPILOGUE_ADD) y[at] += p.scale * gate;
   else y[at] = p.scale * gate;
 }

@@ -1,4 +1,4 @@
-// Queries and keys of one token and head: optional biases, RMSNorm and bounds, rotary embedding (Su et al. 2021) with angles from
+// Queries and keys of one token and head: optional RMSNorm and bounds, rotary embedding (Su et al. 2021) with angles from
 // a table made in double precision; queries go on to attention, keys and values into the cache.
 // A workgroup owns one head of one token; heads are queries, then keys, then values.
 #version 450
@@ -15,20 +15,12 @@ layout(binding = 3) readonly buffer Angles { vec2 angles[]; };    // (capacity, 
 layout(binding = 4) writeonly buffer Queries { float queries[]; }; // (n_tokens, n_heads, head_dim) f32
 layout(binding = 5) writeonly buffer Keys { float keys[]; };      // (n_kv_heads, head_dim / 4, capacity, 4) f32
 layout(binding = 6) writeonly buffer Values { float values[]; };  // (n_kv_heads, capacity, head_dim) f32
-layout(binding = 7) readonly buffer Biases { float biases[]; };    // (qkv_stride) f32, read when p.bias
 layout(push_constant) uniform Push { RopeParams p; };
 
 #include "lib/reduce.glsl"
 
 uint head, row, position;
 bool is_key;
-
-// Value at a column of this token's row of queries, keys and values.
-float value_at(uint column) {
-  precise float v = qkv[row + column];
-  if (p.bias != 0) v += biases[column];
-  return v;
-}
 
 float bounded(float v) { return p.clip > 0.0 ? clamp(v, -p.clip, p.clip) : v; }
 
@@ -39,7 +31,7 @@ float norm_weight(uint i) {
 
 // Value i of this head on its way to the rotation; after it when that is where the norm belongs.
 float before_rope(uint i, float norm_scale) {
-  precise float v = value_at(head * p.head_dim + i);
+  precise float v = qkv[row + head * p.head_dim + i];
   if (p.norm == QK_NORM_HEAD || p.norm == QK_NORM_FULL) v = v * norm_scale * norm_weight(i);
   return bounded(v);
 }
@@ -48,7 +40,8 @@ void put(uint i, float rotated, float norm_scale) {
   precise float v = rotated;
   if (p.norm == QK_NORM_AFTER_ROPE) v = v * norm_scale * norm_weight(i);  // a rotation keeps the mean square
   if (is_key) keys[(((head - p.n_heads) * (p.head_dim / 4) + i / 4) * p.capacity + position) * 4 + i % 4] = v;
-  else queries[(gl_WorkGroupID.y * p.n_heads + head) * p.head_dim + i] = v;
+  else if (p.temperature_floor != 0) v *= 1.0 + p.temperature_scale * log(1.0 + float((position + 1) / p.temperature_floor));
+  if (!is_key) queries[(gl_WorkGroupID.y * p.n_heads + head) * p.head_dim + i] = v;
 }
 
 void main() {
@@ -59,7 +52,7 @@ void main() {
   is_key = head >= p.n_heads;
   if (head >= p.n_heads + p.n_kv_heads) {
     uint to = ((head - p.n_heads - p.n_kv_heads) * p.capacity + position) * p.head_dim;
-    for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = bounded(value_at(head * p.head_dim + i));
+    for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = bounded(qkv[row + head * p.head_dim + i]);
   } else {
     float norm_scale = 1.0;
     if (p.norm != QK_NORM_NONE) {
@@ -69,7 +62,7 @@ void main() {
         width = (is_key ? p.n_kv_heads : p.n_heads) * p.head_dim;
       }
       precise float squares = 0.0;
-      for (uint i = lane; i < width; i += LANES) squares = fma(value_at(first + i), value_at(first + i), squares);
+      for (uint i = lane; i < width; i += LANES) squares = fma(qkv[row + first + i], qkv[row + first + i], squares);
       norm_scale = 1.0 / sqrt(workgroup_sum(squares) / float(width) + p.epsilon);
     }
     uint pairs = p.rotary_dim / 2;

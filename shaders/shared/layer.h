@@ -12,9 +12,19 @@ struct Step {
   uint padding;
 };
 
+// Which of the keys before it a query sees besides itself: the latest, or those of its own chunk of positions.
+struct KeySpan {
+  uint window;  // keys with itself at most; 0: all
+  uint chunk;   // positions of a chunk; 0: all are one
+};
+
+#define MAX_KEY_SPANS 8  // different ones in a model
+
 struct BeginStepParams {
-  uint groups_x, groups_y;  // of the attention dispatch with one token
+  uint groups_x, groups_y;  // of the attention dispatches with one token
   uint advance;             // 1: go on to the next position
+  uint n_spans;
+  KeySpan spans[MAX_KEY_SPANS];
 };
 
 struct EmbedParams {
@@ -48,7 +58,7 @@ struct NormParams {
 #define QK_NORM_FULL 2        // over all heads together, before the rotation (OLMoE, MiniMax-M2)
 #define QK_NORM_AFTER_ROPE 3  // per head, after the rotation (Hunyuan)
 
-// Queries and keys: optional biases, RMSNorm and bounds, rotary embedding, then keys and values go to the cache.
+// Queries and keys: optional RMSNorm and bounds, rotary embedding, then keys and values go to the cache.
 struct RopeParams {
   uint n_tokens;
   uint n_heads;      // query heads
@@ -59,9 +69,11 @@ struct RopeParams {
   uint qkv_stride;   // floats between rows: queries, keys, values one after the other
   uint capacity;     // tokens of the cache
   uint norm;         // QK_NORM_*
-  uint bias;         // 1: biases are added first
   float epsilon;
   float clip;        // before the rotation all are kept within -clip .. clip; 0: as they are
+  // Queries times 1 + temperature_scale * log(1 + floor((position + 1) / temperature_floor)) (Nakanishi 2025); 0: as they are.
+  uint temperature_floor;
+  float temperature_scale;
 };
 
 // Latent attention: latents to the cache, rotary parts of the queries to their places.
@@ -89,7 +101,8 @@ struct AttentionParams {
   uint value_dim;   // less than head_dim: values are the first dimensions of the keys
   uint capacity;
   uint out_stride;  // floats between tokens of the output
-  uint window;      // keys a query can see at most; 0: all
+  KeySpan span;
+  uint has_sinks;   // 1: a logit per head takes part in the softmax, with no value (Xiao et al. 2023)
   uint max_blocks;  // partial results per query (split)
   float scale;
   float softcap;    // scores become softcap * tanh(score / softcap); 0: as they are

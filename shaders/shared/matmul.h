@@ -13,13 +13,22 @@
 #define ROWS_SORTED 1  // tiles[] lists (expert, first slot, rows); slot s holds assignment sorted[s]
 #define ROWS_DIRECT 2  // assignment i goes to expert sorted[i]; slot i is assignment i
 
-#define EPILOGUE_STORE 0    // y = scale * W x
-#define EPILOGUE_ADD 1      // y += scale * W x
-#define EPILOGUE_SWIGLU 2   // tiles alternate gate, up: y = silu(gate) * up
+// What becomes of v = W x + bias.
+#define EPILOGUE_STORE 0    // y = scale * v
+#define EPILOGUE_ADD 1      // y += scale * v
+#define EPILOGUE_GATED 2    // tiles alternate gate, up: y = activation(gate) * up
+
+#define ACTIVATION_SILU 0          // SwiGLU (Shazeer 2020)
+#define ACTIVATION_CLAMPED_SILU 1  // gpt-oss: gate at most limit, up within +-limit; gate * sigmoid(alpha gate) * (up + 1)
+
+struct Activation {
+  uint kind;  // ACTIVATION_*
+  float alpha, limit;
+};
 
 struct MatmulParams {
   uint n_rows;       // rows of x and y (ROWS_DENSE)
-  uint n;            // rows of W = columns of y (per expert; of the activated product with EPILOGUE_SWIGLU)
+  uint n;            // rows of W = columns of y (per expert; of the activated product with EPILOGUE_GATED)
   uint blocks;       // blocks of k
   uint tile_quads;   // 16-byte units of a weight tile
   uint tail_word;    // 32-bit words from a tile's start to its tails
@@ -32,6 +41,9 @@ struct MatmulParams {
   uint tile_first;   // first entry of tiles[]
   uint x_batch;      // vec4s of x and floats of y from one expert's columns to the next one's (ROWS_DENSE)
   uint y_batch;
-  float scale;       // of W x (EPILOGUE_STORE, EPILOGUE_ADD)
+  uint has_bias;
+  uint scaled_input; // 1: an expert's row of x counts times the weight of its assignment
+  float scale;       // EPILOGUE_STORE, EPILOGUE_ADD
+  Activation activation;
 };
 #endif

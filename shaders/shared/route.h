@@ -18,6 +18,7 @@
 #define WEIGHT_SCORE 0    // weight of a chosen expert: its score
 #define WEIGHT_SOFTMAX 1  // softmax over the chosen logits (Granite, gpt-oss)
 #define WEIGHT_SPARSEMIXER 2  // softmax over the logits near the chosen one, without those chosen before it (Phi-3.5-MoE)
+#define WEIGHT_SIGMOID 3  // sigmoid of the chosen logits, whatever they were chosen by (Llama 4)
 
 #define RENORMALIZE_NONE 0
 #define RENORMALIZE_ALL 1   // weights are divided by the sum of all chosen
@@ -86,6 +87,7 @@ struct CombineParams {
   uint stride4;   // vec4s between rows of the expert outputs
   uint x_stride4; // vec4s between rows of x
   uint direct;    // 1: slot of assignment a is a
+  uint weighted;  // 0: all weights are 1 (the experts' inputs were scaled)
   float scale;    // of the sum
   uint add;       // 1: to what x holds; 0: x is overwritten
 };

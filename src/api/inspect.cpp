@@ -7,6 +7,18 @@
 
 namespace vkmoe {
 
+namespace {
+
+// One number where all layers agree, else a list by layer.
+nlohmann::ordered_json per_layer(const Hyper& h, uint32_t KeySpan::*member) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::array();
+  for (const LayerAttention& layer : h.attention) all.push_back(layer.span.*member);
+  bool same = std::all_of(all.begin(), all.end(), [&](const auto& value) { return value == all[0]; });
+  return same ? all[0] : all;
+}
+
+}  // namespace
+
 std::string inspect_json(const std::string& path, uint32_t context_tokens) {
   using nlohmann::ordered_json;
   std::shared_ptr<ModelFile> file = ModelFile::open(path);
@@ -56,7 +68,8 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
         {"rope_theta", h.rope_theta},
         {"rotary_dim", h.rotary_dim},
         {"rms_epsilon", h.rms_epsilon},
-        {"window", h.window},
+        {"window", per_layer(h, &KeySpan::window)},
+        {"chunk", per_layer(h, &KeySpan::chunk)},
         {"experts", h.n_experts},
         {"experts_per_token", h.top_k},
         {"expert_ff", h.expert_ff},

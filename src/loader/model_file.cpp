@@ -118,11 +118,17 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
   model->metadata = parse_json(*MappedFile::open(config.string()));
   if (!model->metadata.is_object())
     fail(VKMOE_ERROR_BAD_FILE, config.string(), ": expected a JSON object, found ", json_excerpt(model->metadata));
+  // A model of text and pictures keeps what its text model is in an object of its own.
+  if (const json* text = json_member(model->metadata, "text_config"); text && text->is_object())
+    model->metadata.update(json(*text));
+  bool mxfp4 = false;
   if (const json* quantization = json_member(model->metadata, "quantization_config")) {
     const json *method = json_member(*quantization, "quant_method"), *format = json_member(*quantization, "format");
-    if (!method || (*method != "fp8" && !(*method == "compressed-tensors" && format && *format == "float-quantized")))
+    mxfp4 = method && *method == "mxfp4";
+    bool fp8 = method && (*method == "fp8" || (*method == "compressed-tensors" && format && *format == "float-quantized"));
+    if (!mxfp4 && !fp8)
       fail(VKMOE_ERROR_UNSUPPORTED, config.string(), ": quantization_config with quant_method ",
-         method ? json_excerpt(*method) : "missing", " is not supported, only fp8 and plain F32, F16 and BF16 weights");
+           method ? json_excerpt(*method) : "missing", " is not supported, only fp8, mxfp4 and plain F32, F16 and BF16 weights");
   }
   model->tokenizer = read_optional(folder / "tokenizer.json");
   for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model"}) {
@@ -153,6 +159,7 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
       fail(VKMOE_ERROR_BAD_FILE, (folder / shard.get<std::string>()).string(), ": tensor '", tensor,
            "' is missing; the index says that it is here");
   attach_scales(*model);
+  if (mxfp4) join_mxfp4(*model);
   return model;
 }
 
@@ -200,7 +207,7 @@ const Tensor& ModelFile::require(const std::string& name, const std::vector<uint
   if (!tensor) {
     auto other = skipped.find(name);
     if (other != skipped.end())
-      fail(VKMOE_ERROR_UNSUPPORTED, path, ": tensor '", name, "': expected F32, F16 or BF16, found ", other->second);
+      fail(VKMOE_ERROR_UNSUPPORTED, path, ": tensor '", name, "': expected F32, F16 or BF16, found ", other->second.dtype);
     fail(VKMOE_ERROR_BAD_FILE, path, ": tensor '", name, "' with shape ", shape_text(shape), " is missing");
   }
   if (tensor->shape != shape)

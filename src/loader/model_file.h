@@ -12,6 +12,12 @@
 
 namespace vkmoe {
 
+struct IntegerArray {
+  std::string dtype;  // "U8"
+  std::vector<uint64_t> shape;
+  const uint8_t* data;
+};
+
 class ModelFile {
  public:
   enum class Kind { gguf, hugging_face };
@@ -34,7 +40,7 @@ class ModelFile {
   nlohmann::json generation_config;  // generation_config.json
 
   std::map<std::string, Tensor> tensors;
-  std::map<std::string, std::string> skipped;  // dtypes of safetensors' integer arrays, which are no weights
+  std::map<std::string, IntegerArray> skipped;  // safetensors' integer arrays, which are no weights
 
   const Tensor* find(const std::string& name) const;
 

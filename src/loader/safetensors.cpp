@@ -92,12 +92,12 @@ void read_safetensors(const MappedFile& file, ModelFile& model) {
       fail(VKMOE_ERROR_BAD_FILE, where, ": expected ", tensor.size_bytes, " bytes for ", dtype.name, " ",
            shape_text(tensor.shape), ", found data_offsets of ", offsets[1] - offsets[0], " bytes");
     if (tensor.size_bytes) ranges.push_back({offsets[0], offsets[1], &name});
+    tensor.data = data + offsets[0];
     if (!dtype.weight) {
-      model.skipped[name] = dtype.name;
+      model.skipped[name] = {dtype.name, tensor.shape, tensor.data};
       continue;
     }
     tensor.format = find_format(dtype.name);
-    tensor.data = data + offsets[0];
     uint64_t columns = tensor.shape.empty() ? 1 : tensor.shape.back();
     if (columns % tensor.format->block_elems)
       fail(VKMOE_ERROR_UNSUPPORTED, where, ": ", dtype.name, " with rows of ", columns, " values; expected a multiple of ",

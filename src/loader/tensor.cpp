@@ -6,8 +6,22 @@
 
 namespace vkmoe {
 
+// gpt-oss keeps values 2i and 2i + 1 of a block in its byte i (transformers' integrations/mxfp4.py), ggml i and i + 16.
+static void join_mxfp4_row(const uint8_t* data, const uint8_t* scales, uint64_t blocks, uint8_t* to) {
+  for (uint64_t b = 0; b < blocks; b++, data += 16, to += 17) {
+    auto value = [&](int i) { return data[i / 2] >> i % 2 * 4 & 15; };
+    to[0] = scales[b];
+    for (int i = 0; i < 16; i++) to[1 + i] = uint8_t(value(i) | value(i + 16) << 4);
+  }
+}
+
 const uint8_t* Tensor::row(uint64_t r, std::vector<uint8_t>& scratch) const {
   uint64_t k = shape.back();
+  if (block_scales) {
+    scratch.resize(row_bytes(*format, k));
+    join_mxfp4_row(data + r * (k / 32) * 16, block_scales + r * (k / 32), k / 32, scratch.data());
+    return scratch.data();
+  }
   if (!scales) return data + r * row_bytes(*format, k);
   uint64_t n = shape.size() > 1 ? shape[shape.size() - 2] : 1;
   uint64_t row_blocks = ceil_div(n, scales->row_block);

@@ -22,6 +22,7 @@ struct Tensor {
   const uint8_t* data = nullptr;  // (shape), rows without padding; owned by the ModelFile
   uint64_t size_bytes = 0;
   std::shared_ptr<const TensorScales> scales;  // with F8_E4M3 alone: data is then one byte a value
+  const uint8_t* block_scales = nullptr;  // with MXFP4 of safetensors: one a block; data is then 16 bytes a block
 
   // Row r of the matrix, or of all matrices one below the other, in `format`: where it lies, or put together in scratch.
   const uint8_t* row(uint64_t r, std::vector<uint8_t>& scratch) const;

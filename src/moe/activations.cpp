@@ -59,7 +59,7 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("tokens", chunk * 4ull);
   add("history", HISTORY * 4);
   add("sampling rule", sizeof(SampleRule));
-  add("attention groups", 16);
+  add("attention groups", MAX_KEY_SPANS * 16);
 }
 
 void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t capacity) {

@@ -69,7 +69,7 @@ const DeviceSession::Pass& DeviceSession::pass(uint32_t n) {
         r.recording.copy({control_, sizeof(Step) + HISTORY * 4, n * 4ull}, {a_.tokens, 0, n * 4ull});
         if (n == 1)
           begin_step(r, a_.step, a_.attention_groups, model_->hyper.n_heads, model_->hyper.n_kv_heads,
-                     model_->hyper.head_dim, false);
+                     model_->hyper.head_dim, key_spans(model_->hyper), false);
         record_embedding(r, *model_, a_, n);
       }
       record_layers(r, *model_, a_, n, first, end);
@@ -163,7 +163,7 @@ std::vector<int32_t> DeviceSession::step(const SampleRule& rule, uint32_t most) 
     SampleBuffers buffers{a_.rule, a_.logits, a_.adjusted, a_.step, a_.history, a_.tokens, a_.ring};
     decode_ = record("decode step", [&](Recorder& r) {
       vkmoe::sample(r, buffers, h.vocab);
-      begin_step(r, a_.step, a_.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, true);
+      begin_step(r, a_.step, a_.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, key_spans(h), true);
       record_embedding(r, *model_, a_, 1);
       record_layers(r, *model_, a_, 1, 0, h.n_layers);
       record_last_logits(r, *model_, a_, 1);
@@ -188,7 +188,14 @@ std::vector<int32_t> DeviceSession::step(const SampleRule& rule, uint32_t most) 
 
 uint64_t DeviceSession::bytes_per_token() const {
   const Hyper& h = model_->hyper;
-  return model_->parameters.decode_weight_bytes + kv_cache_bytes(h, 1) * std::min<uint64_t>(position(), h.window ? h.window : position());
+  uint64_t keys = 0;  // that all layers see
+  for (const LayerAttention& layer : h.attention) {
+    uint64_t seen = position();
+    if (layer.span.window) seen = std::min<uint64_t>(seen, layer.span.window);
+    if (layer.span.chunk && seen) seen = std::min<uint64_t>(seen, (position() - 1) % layer.span.chunk + 1);
+    keys += seen;
+  }
+  return model_->parameters.decode_weight_bytes + kv_cache_bytes(h, 1) / h.n_layers * keys;
 }
 
 nlohmann::json DeviceSession::stats() const {

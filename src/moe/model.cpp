@@ -42,8 +42,11 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
     layer.attention_post_norm = place_norm(device, h, spec.attention_post_norm, name("attention post norm"));
     layer.ffn_post_norm = place_norm(device, h, spec.ffn_post_norm, name("ffn post norm"));
   }
-  layer.qk_norms = place_vector(device, joined({spec.q_norm, spec.k_norm}), name("query and key norms"));
-  layer.qkv_bias = place_vector(device, joined({spec.q_bias, spec.k_bias, spec.v_bias}), name("qkv bias"));
+  std::vector<float> qk_norms = joined({spec.q_norm, spec.k_norm});
+  if (!h.qk_norm_weights) qk_norms.assign(2 * h.head_dim, 1.0f);
+  layer.qk_norms = place_vector(device, qk_norms, name("query and key norms"));
+  layer.has_sinks = spec.sinks != nullptr;
+  layer.sinks = place_vector(device, joined({spec.sinks}), name("attention sinks"));
   layer.router_bias = place_vector(device, joined({spec.router_bias}), name("router bias"));
   std::vector<const Matrix*> parts = {&spec.q, &spec.k, &spec.v};
   if (spec.kv_a) parts = {spec.q_a ? &spec.q_a : &spec.q, &spec.kv_a};

@@ -13,6 +13,8 @@ struct DeviceLayer {
   Buffer attention_norm, ffn_norm;            // (hidden) f32; of a LayerNorm (2, hidden): weights, then biases
   Buffer attention_post_norm, ffn_post_norm;  // (hidden), with post_norms
   Buffer qk_norms;                  // queries, keys: a head or all heads each; unused without qk_norm
+  Buffer sinks;                     // (n_heads) f32, where has_sinks
+  bool has_sinks = false;
   std::vector<Weight> qkv;          // one below the other: one Weight where the formats agree, else three
   Buffer q_a_norm, kv_a_norm;       // latent attention; qkv is then (q_a or q) and kv_a
   Weight q_b, k_b, v_b;             // queries from their latent; (heads, kv_rank, nope_dim), (heads, value_dim, kv_rank)
@@ -21,7 +23,7 @@ struct DeviceLayer {
   Weight router;                    // (n_experts, hidden)
   Weight gate_up;                   // paired; one expert in a dense layer
   Weight down;
-  Buffer router_bias, qkv_bias;  // read where the model has them
+  Buffer router_bias;               // read where the model has one
   Weight shared_gate_up, shared_down, shared_router;  // no shards where there is no such weight
 };
 

@@ -1,6 +1,8 @@
 #include "moe/model_spec.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <set>
 
@@ -10,9 +12,9 @@ namespace vkmoe {
 namespace {
 
 const Architecture* const architectures[] = {
-    &deepseek_architecture,   &dots1_architecture,          &ernie4_5_moe_architecture, &glm4_moe_architecture,
-    &granitemoe_architecture, &hunyuan_v1_moe_architecture, &minimax_m2_architecture,   &mixtral_architecture,
-    &olmoe_architecture,      &qwen2_moe_architecture,      &qwen3_moe_architecture};
+    &deepseek_architecture, &dots1_architecture, &ernie4_5_moe_architecture, &glm4_moe_architecture, &gpt_oss_architecture,
+    &granitemoe_architecture, &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture, &mixtral_architecture, &olmoe_architecture,
+    &qwen2_moe_architecture, &qwen3_moe_architecture};
 
 std::vector<std::string> split_at_bars(const std::string& all) {
   std::vector<std::string> parts;
@@ -46,21 +48,30 @@ std::string replace_all(std::string text, const std::string& from, const std::st
   return text;
 }
 
+constexpr std::string_view no_name = "(none)";
+constexpr std::string_view transposed_mark = "^T";  // ends the name of a tensor that is stored as (experts, k, n)
+
 // Finds the tensors of one architecture by role.
 class Finder {
  public:
-  Finder(const ModelFile& file, const Architecture& architecture) : file_(file) {
+  Finder(const ModelFile& file, const Architecture& architecture, const Hyper& h) : file_(file), biased_(h.biased) {
     for (const WeightNames& w : architecture.weights)
       names_[w.role] = file.kind == ModelFile::Kind::gguf ? w.gguf : w.hugging_face;
+    const std::string of_text = "language_model.";  // in a model of text and pictures
+    if (file.find(of_text + names_.at("embedding"))) prefix_ = of_text;
   }
 
-  bool knows(const std::string& role) const { return names_.count(role) != 0; }  // the architecture has such a weight
+  // The architecture has such a weight in this kind of file.
+  bool knows(const std::string& role) const {
+    auto at = names_.find(role);
+    return at != names_.end() && at->second != no_name;
+  }
 
   // The file has it, in this layer.
   bool has(const std::string& role, uint32_t layer = 0) const {
     if (!knows(role)) return false;
     for (const std::string& name : alternatives(role, layer))
-      if (file_.find(replace_all(name, "{E}", "0"))) return true;
+      if (file_.find(stored_name(name))) return true;
     return false;
   }
 
@@ -71,11 +82,7 @@ class Finder {
     const std::string name = alternatives(role, layer)[0];
     const Tensor* found = file_.find(name);
     bool row = found && found->shape == std::vector<uint64_t>{1, n};  // (1, n) is as good
-    const Tensor& tensor = row ? *found : file_.require(name, {n});
-    if (tensor.format->block_elems != 1)
-      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": tensor ", tensor.name, ": expected F32, F16 or BF16, found ",
-           tensor.format->name);
-    return &tensor;
+    return &plain(row ? *found : file_.require(name, {n}));
   }
 
   // A norm of the residual stream, with LayerNorm's bias where the model has one.
@@ -86,41 +93,73 @@ class Finder {
   Matrix matrix(const std::string& role, uint32_t layer, uint64_t n, uint64_t k) const {
     const std::string name = alternatives(role, layer)[0];
     const Tensor* found = file_.find(name);
-    bool vector = n == 1 && found && found->shape == std::vector<uint64_t>{k};  // one row, as GGUF keeps it
-    const Tensor& tensor = vector ? *found : file_.require(name, {n, k});
-    return {uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}};
+    bool one_row = n == 1 && found && found->shape == std::vector<uint64_t>{k};  // as GGUF keeps it
+    const Tensor& tensor = one_row ? *found : file_.require(name, {n, k});
+    Matrix made{uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}, {}};
+    if (biased_.count(role)) made.bias = {{{vector(role + ".bias", layer, n), 0, uint32_t(n), 1}}};
+    return made;
   }
 
   Matrix experts(const std::string& role, uint32_t layer, uint64_t n_experts, uint64_t n, uint64_t k) const {
-    Matrix made{uint32_t(n), uint32_t(k), {}};
+    Matrix made{uint32_t(n), uint32_t(k), {}, {}};
     std::vector<std::string> names = alternatives(role, layer);
     std::string name = names[0];
     for (const std::string& other : names)
-      if (file_.find(replace_all(other, "{E}", "0"))) name = other;
+      if (file_.find(stored_name(other))) name = other;
+    bool transposed = name.ends_with(transposed_mark);
+    if (transposed) name.resize(name.size() - transposed_mark.size());
     bool fused = name.find("{E}") == std::string::npos;
-    const Tensor* whole = fused ? &file_.require(name, {n_experts, n, k}) : nullptr;
+    const Tensor* whole = nullptr;
+    if (fused) whole = &file_.require(name, transposed ? std::vector{n_experts, k, n} : std::vector{n_experts, n, k});
+    if (transposed) plain(*whole);
     for (uint64_t e = 0; e < n_experts; ++e) {
       const Tensor* tensor = fused ? whole : &file_.require(replace_all(name, "{E}", std::to_string(e)), {n, k});
-      made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
+      if (transposed) made.experts.push_back({{tensor, e * n * k, uint32_t(n), 1, uint32_t(n)}});
+      else made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
+    }
+    if (biased_.count(role)) {
+      const Tensor& bias = plain(file_.require(alternatives(role + ".bias", layer)[0], {n_experts, n}));
+      for (uint64_t e = 0; e < n_experts; ++e) made.bias.push_back({{&bias, e * n, uint32_t(n), 1}});
     }
     return made;
   }
 
  private:
+  // A weight's name in the file, or that of its first expert.
+  static std::string stored_name(std::string name) {
+    if (name.ends_with(transposed_mark)) name.resize(name.size() - transposed_mark.size());
+    return replace_all(name, "{E}", "0");
+  }
+
+  // The tensor, if its values stand alone.
+  const Tensor& plain(const Tensor& tensor) const {
+    if (tensor.format->block_elems != 1)
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": tensor ", tensor.name, ": expected F32, F16 or BF16, found ",
+           tensor.format->name);
+    return tensor;
+  }
+
   std::vector<std::string> alternatives(const std::string& role, uint32_t layer) const {
-    return split_at_bars(replace_all(names_.at(role), "{L}", std::to_string(layer)));
+    std::vector<std::string> names = split_at_bars(replace_all(names_.at(role), "{L}", std::to_string(layer)));
+    for (std::string& name : names) name = prefix_ + name;
+    return names;
   }
 
   const ModelFile& file_;
+  const std::set<std::string>& biased_;
+  std::string prefix_;  // of all names
   std::map<std::string, std::string> names_;
 };
 
-// Rows first_row .. first_row + n - 1 of every expert of a matrix of one span each.
-Matrix slice(const Matrix& whole, uint32_t first_row, uint32_t n) {
-  Matrix part{n, whole.k, whole.experts};
-  for (auto& spans : part.experts) {
-    spans[0].first_row += first_row;
-    spans[0].rows = n;
+// Rows first_row, first_row + step, ... (n of them) of every expert of a matrix of one span each.
+Matrix slice(const Matrix& whole, uint32_t first_row, uint32_t n, uint32_t step = 1) {
+  Matrix part{n, whole.k, whole.experts, whole.bias};
+  for (auto* all : {&part.experts, &part.bias}) {
+    for (auto& spans : *all) {
+      spans[0].first_row += first_row;
+      spans[0].rows = n;
+      spans[0].row_step = step;
+    }
   }
   return part;
 }
@@ -170,15 +209,11 @@ void read_latent_attention(const Finder& find, const Hyper& h, uint32_t layer, L
 
 void read_attention(const Finder& find, const Hyper& h, uint32_t layer, LayerSpec& spec) {
   uint64_t head = h.head_dim, hidden = h.hidden;
-  if (h.qk_norm != QK_NORM_NONE) {
+  if (find.knows("sinks")) spec.sinks = find.vector("sinks", layer, h.n_heads);
+  if (h.qk_norm != QK_NORM_NONE && h.qk_norm_weights) {
     bool full = h.qk_norm == QK_NORM_FULL;
     spec.q_norm = find.vector("q_norm", layer, full ? h.n_heads * head : head);
     spec.k_norm = find.vector("k_norm", layer, full ? h.n_kv_heads * head : head);
-  }
-  if (h.qkv_bias) {
-    spec.q_bias = find.vector("q_bias", layer, h.n_heads * head);
-    spec.k_bias = find.vector("k_bias", layer, h.n_kv_heads * head);
-    spec.v_bias = find.vector("v_bias", layer, h.n_kv_heads * head);
   }
   if (find.has("qkv", layer)) {
     uint32_t n_q = h.n_heads * h.head_dim, n_k = h.n_kv_heads * h.head_dim;
@@ -207,7 +242,11 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   else read_attention(find, h, layer, spec);
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
-    if (find.has("gate_up", layer)) {
+    if (find.knows("gate_up_interleaved")) {
+      Matrix both = find.experts("gate_up_interleaved", layer, h.n_experts, 2 * h.expert_ff, hidden);
+      spec.gate = slice(both, 0, h.expert_ff, 2);
+      spec.up = slice(both, 1, h.expert_ff, 2);
+    } else if (find.has("gate_up", layer) || !find.knows("gate")) {
       Matrix both = find.experts("gate_up", layer, h.n_experts, 2 * h.expert_ff, hidden);
       spec.gate = slice(both, 0, h.expert_ff);
       spec.up = slice(both, h.expert_ff, h.expert_ff);
@@ -237,13 +276,48 @@ bool Matrix::one_format() const {
 
 const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format, std::vector<uint8_t>& scratch) const {
   for (const Span& span : experts[expert]) {
-    if (r < span.rows) {
-      *format = span.tensor->format;
-      return span.tensor->row(span.first_row + uint64_t(r) * span.row_step, scratch);
+    if (r >= span.rows) {
+      r -= span.rows;
+      continue;
     }
-    r -= span.rows;
+    *format = span.tensor->format;
+    uint64_t first = span.first_row + uint64_t(r) * span.row_step;
+    if (span.column_step == 0) return span.tensor->row(first, scratch);
+    size_t bytes = (*format)->block_bytes;
+    scratch.resize(k * bytes);
+    for (uint64_t i = 0; i < k; ++i)
+      std::memcpy(&scratch[i * bytes], span.tensor->data + (first + i * span.column_step) * bytes, bytes);
+    return scratch.data();
   }
   fail(VKMOE_ERROR_INTERNAL, "row ", r, " outside of a matrix of ", n, " rows");
+}
+
+std::vector<float> Matrix::bias_values(uint32_t expert) const {
+  std::vector<float> values;
+  for (const Span& span : bias[expert]) {
+    for (uint32_t r = 0; r < span.rows; ++r) {
+      values.emplace_back();
+      const Format& format = *span.tensor->format;
+      format.decode(span.tensor->data + (span.first_row + uint64_t(r) * span.row_step) * format.block_bytes, &values.back());
+    }
+  }
+  return values;
+}
+
+std::vector<KeySpan> key_spans(const Hyper& h) {
+  std::vector<KeySpan> spans;
+  for (const LayerAttention& layer : h.attention) {
+    auto same = [&](const KeySpan& span) { return span.window == layer.span.window && span.chunk == layer.span.chunk; };
+    if (std::none_of(spans.begin(), spans.end(), same)) spans.push_back(layer.span);
+  }
+  return spans;
+}
+
+uint32_t key_span_index(const Hyper& h, uint32_t layer) {
+  const KeySpan& own = h.attention[layer].span;
+  std::vector<KeySpan> spans = key_spans(h);
+  auto same = [&](const KeySpan& span) { return span.window == own.window && span.chunk == own.chunk; };
+  return uint32_t(std::find_if(spans.begin(), spans.end(), same) - spans.begin());
 }
 
 ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
@@ -254,9 +328,13 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   Hyper& h = spec.hyper;
   h.architecture = architecture.name;
   if (h.attention_scale == 0) h.attention_scale = float(1 / std::sqrt(double(h.head_dim)));
+  h.attention.resize(h.n_layers);
+  if (key_spans(h).size() > MAX_KEY_SPANS)
+    fail(VKMOE_ERROR_UNSUPPORTED, file->path, ": ", key_spans(h).size(), " different windows or chunks of attention: at most ",
+         MAX_KEY_SPANS, " are supported");
   if (h.top_k > h.n_experts)
     fail(VKMOE_ERROR_BAD_FILE, file->path, ": ", h.top_k, " experts a token of only ", h.n_experts);
-  Finder find(*file, architecture);
+  Finder find(*file, architecture, h);
 
   if (!find.has("embedding")) find.matrix("embedding", 0, h.vocab, h.hidden);  // fails with the tensor's name
   const Tensor* table = find.tensor("embedding");
@@ -287,8 +365,9 @@ ParameterCount count_parameters(const ModelSpec& spec) {
     count.decode_weight_bytes += tensor->size_bytes / active_den * active_num;
   };
   auto add_matrix = [&](const Matrix& m, uint64_t active_num, uint64_t active_den) {
-    for (const auto& spans : m.experts)
-      for (const auto& span : spans) add(span.tensor, active_num, active_den);
+    for (const auto* all : {&m.experts, &m.bias})
+      for (const auto& spans : *all)
+        for (const auto& span : spans) add(span.tensor, active_num, active_den);
   };
   add_matrix(spec.head, 1, 1);
   add_matrix(spec.embedding, 1, h.vocab);  // already counted, and read whole, when it is the head too
@@ -300,7 +379,7 @@ ParameterCount count_parameters(const ModelSpec& spec) {
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     const LayerSpec& l = spec.layers[layer];
     for (const NormSpec& norm : {l.attention_norm, l.ffn_norm, l.attention_post_norm, l.ffn_post_norm}) add_norm(norm);
-    for (const Tensor* t : {l.q_norm, l.k_norm, l.q_bias, l.k_bias, l.v_bias, l.router_bias, l.q_a_norm, l.kv_a_norm})
+    for (const Tensor* t : {l.q_norm, l.k_norm, l.sinks, l.router_bias, l.q_a_norm, l.kv_a_norm})
       add(t, 1, 1);
     for (const Matrix* m : {&l.q, &l.k, &l.v, &l.q_a, &l.kv_a, &l.k_b, &l.v_b, &l.o, &l.router, &l.shared_gate, &l.shared_up,
                             &l.shared_down, &l.shared_router})

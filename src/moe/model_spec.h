@@ -3,6 +3,7 @@
 #pragma once
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "loader/model_file.h"
 #include "moe/rope.h"
 #include "shared/layer.h"
+#include "shared/matmul.h"
 #include "shared/route.h"
 
 namespace vkmoe {
@@ -25,6 +27,14 @@ struct LatentAttention {
   float epsilon = 1e-6f;   // of the latents' norms, whatever the other norms have
 };
 
+// What attention does in one layer.
+struct LayerAttention {
+  KeySpan span = {};
+  bool rotary = true;
+  bool normed = true;     // Hyper::qk_norm is done
+  bool tempered = false;  // Hyper::temperature_* scale the queries
+};
+
 struct Hyper {
   std::string architecture;  // "mixtral", "qwen3_moe"
   uint32_t n_layers = 0, hidden = 0, n_heads = 0, n_kv_heads = 0, head_dim = 0, vocab = 0;
@@ -38,15 +48,20 @@ struct Hyper {
   bool norm_bias = false;        // LayerNorm's; without: zeros
   bool post_norms = false;       // RMSNorm of what attention and experts give to the residual stream (Grok-1)
   uint32_t qk_norm = QK_NORM_NONE;
-  bool qkv_bias = false;
+  bool qk_norm_weights = true;  // false: the norms of queries and keys have none
+  std::set<std::string> biased;  // roles of matrices with a bias: "q", "down", ...
   float qkv_clip = 0;            // bound of queries, keys and values before the rotation; 0: none
   LatentAttention latent;         // where used, n_kv_heads and head_dim are those of the cache
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // factors (Granite's multipliers)
   float attention_scale = 0;      // of query-key products; 0: 1 / sqrt(head_dim)
   float attention_softcap = 0;    // scores become softcap * tanh(score / softcap); 0: as they are
-  uint32_t window = 0;            // tokens that attention sees; 0: all
+  uint32_t temperature_floor = 0;  // RopeParams
+  float temperature_scale = 0;
+  std::vector<LayerAttention> attention;  // by layer; left empty by an architecture where all are plain
   uint32_t n_experts = 0, top_k = 0, expert_ff = 0, dense_ff = 0, shared_ff = 0;
   GateRule gate = {};             // of layers with experts
+  bool scaled_expert_input = false;  // an expert's weight multiplies its input, not its output (Llama 4)
+  Activation activation = {};     // of all feed-forward layers
   std::vector<bool> layer_has_experts;
 
   uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
@@ -59,14 +74,16 @@ struct Matrix {
     const Tensor* tensor;
     uint64_t first_row;
     uint32_t rows, row_step;
+    uint32_t column_step = 0;  // a transposed tensor: values of a row are so many apart, and first_row counts values
   };
   uint32_t n = 0, k = 0;                  // rows (outputs), columns (inputs) of one expert
   std::vector<std::vector<Span>> experts;  // spans of each expert, in row order; one entry for a plain matrix
+  std::vector<std::vector<Span>> bias;     // likewise, of rows of one value; empty: none
   const Format& format() const { return *experts[0][0].tensor->format; }
   bool one_format() const;
-  // Start of row r of expert e in the file, and its format.
-  // A row that does not lie there as one is put together in scratch.
+  // Row r of an expert in its format, which may be put together in scratch.
   const uint8_t* row(uint32_t expert, uint32_t r, const Format** format, std::vector<uint8_t>& scratch) const;
+  std::vector<float> bias_values(uint32_t expert) const;  // (n)
   explicit operator bool() const { return !experts.empty(); }
 };
 
@@ -78,7 +95,7 @@ struct LayerSpec {
   NormSpec attention_norm, ffn_norm;
   NormSpec attention_post_norm, ffn_post_norm;                  // with post_norms
   const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim), or of all heads with QK_NORM_FULL
-  const Tensor *q_bias = nullptr, *k_bias = nullptr, *v_bias = nullptr;
+  const Tensor* sinks = nullptr;                                // (n_heads)
   const Tensor* router_bias = nullptr;                          // (n_experts): added for selection only
   Matrix shared_gate, shared_up, shared_down;                   // the expert that every token uses, if there is one
   Matrix shared_router;                                         // (1, hidden): its weight is sigmoid(w x); none: 1
@@ -104,6 +121,10 @@ struct ModelSpec {
   NormSpec final_norm;
   std::vector<LayerSpec> layers;
 };
+
+// The different spans of keys of a model's layers, and the one that a layer has, as an index into them.
+std::vector<KeySpan> key_spans(const Hyper& h);
+uint32_t key_span_index(const Hyper& h, uint32_t layer);
 
 // Recognises the architecture and checks every tensor. Fails with VKMOE_ERROR_UNSUPPORTED (key and value) or
 // VKMOE_ERROR_BAD_FILE (tensor, expected and found shape).

@@ -20,11 +20,13 @@ void record_attend(Recorder& r, const Model& model, const Activations& a, uint32
   attend.value_dim = h.cached_value_dim();
   attend.capacity = a.capacity;
   attend.out_stride = y.stride;
-  attend.window = h.window;
+  attend.span = h.attention[index].span;
+  attend.has_sinks = model.layers[index].has_sinks;
   attend.max_blocks = a.max_blocks;
   attend.scale = h.attention_scale;
   attend.softcap = h.attention_softcap;
-  attention(r, a.step, a.queries, a.cache(index), y, a.partials, a.attention_groups, attend);
+  attention(r, a.step, a.queries, a.cache(index), y, a.partials,
+            {a.attention_groups, key_span_index(h, index) * 16, 12}, model.layers[index].sinks, attend);
 }
 
 // Latent attention: W_k of each head is applied to the queries instead of the keys, and W_v to what attention gives instead
@@ -62,20 +64,22 @@ void record_latent_attention(Recorder& r, const Model& model, const Activations&
 void record_head_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
+  const LayerAttention& options = h.attention[index];
   RopeParams rope = {};
   rope.n_tokens = n_tokens;
   rope.n_heads = h.n_heads;
   rope.n_kv_heads = h.n_kv_heads;
   rope.head_dim = h.head_dim;
-  rope.rotary_dim = h.rotary_dim;
+  rope.rotary_dim = options.rotary ? h.rotary_dim : 0;
   rope.interleaved = h.rope_interleaved;
   rope.qkv_stride = a.qkv.stride;
   rope.capacity = a.capacity;
-  rope.norm = h.qk_norm;
-  rope.bias = h.qkv_bias;
+  rope.norm = options.normed ? h.qk_norm : QK_NORM_NONE;
   rope.epsilon = h.rms_epsilon;
   rope.clip = h.qkv_clip;
-  rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, layer.qkv_bias, a.queries, a.cache(index), rope);
+  rope.temperature_floor = options.tempered ? h.temperature_floor : 0;
+  rope.temperature_scale = h.temperature_scale;
+  rope_cache(r, a.step, a.qkv, layer.qk_norms, a.angles, a.queries, a.cache(index), rope);
   record_attend(r, model, a, n_tokens, index, a.attended);
 }
 
@@ -102,7 +106,8 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
 // The expert that every token uses, with weight 1 or sigmoid(w x): a gate over one expert.
 void record_shared_expert(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, const DeviceLayer& layer) {
   const Hyper& h = model.hyper;
-  matmul(r, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
+  matmul(r, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_GATED,
+             .activation = h.activation});
   if (layer.shared_router.shards.empty()) {
     matmul(r, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
                .scale = h.residual_scale});
@@ -126,7 +131,8 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   const DeviceLayer& layer = model.layers[index];
   record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
   if (!layer.has_experts) {
-    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_SWIGLU});
+    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_GATED,
+             .activation = h.activation});
     matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
              .scale = h.residual_scale});
     return;
@@ -134,9 +140,11 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   Routing routing = a.routing_for(n_tokens);
   matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
   route(r, h.gate, a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
-  expert_matmul(r, layer.gate_up, a.normed, a.expert_hidden, routing, true, 0, EPILOGUE_SWIGLU);
-  expert_matmul(r, layer.down, a.expert_hidden, a.expert_out, routing, false, 1, EPILOGUE_STORE);
-  combine(r, h.post_norms ? a.normed : a.x, a.expert_out, h.hidden, routing, h.residual_scale, !h.post_norms);
+  expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
+                    .scaled_input = h.scaled_expert_input, .epilogue = EPILOGUE_GATED, .activation = h.activation});
+  expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1});
+  combine(r, h.post_norms ? a.normed : a.x, a.expert_out, h.hidden, routing, h.residual_scale, !h.post_norms,
+          !h.scaled_expert_input);
   if (h.post_norms) rmsnorm(r, a.normed, layer.ffn_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
 }

@@ -122,16 +122,28 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
     device.upload(shard.bases, 0, bases.data(), bases.size() * 4);
     weight.shards.push_back(std::move(shard));
   }
+  std::vector<float> bias;
+  for (uint32_t e = 0; !matrix.bias.empty() && e < weight.n_experts; ++e) {
+    for (const Matrix* m : {&matrix, up}) {
+      if (!m) continue;
+      std::vector<float> values = m->bias_values(e);
+      bias.insert(bias.end(), values.begin(), values.end());
+    }
+  }
+  if (!bias.empty()) weight.bias = place_vector(device, bias, name + " bias");
   return weight;
 }
 
 Matrix stack(const std::vector<const Matrix*>& parts) {
-  Matrix whole{0, parts[0]->k, {}};
+  Matrix whole{0, parts[0]->k, {}, {}};
   whole.experts.resize(parts[0]->experts.size());
+  whole.bias.resize(parts[0]->bias.size());
   for (const Matrix* part : parts) {
     whole.n += part->n;
     for (size_t e = 0; e < whole.experts.size(); ++e)
       whole.experts[e].insert(whole.experts[e].end(), part->experts[e].begin(), part->experts[e].end());
+    for (size_t e = 0; e < whole.bias.size(); ++e)
+      whole.bias[e].insert(whole.bias[e].end(), part->bias[e].begin(), part->bias[e].end());
   }
   return whole;
 }

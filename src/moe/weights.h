@@ -24,17 +24,20 @@ struct Weight {
   uint32_t expert_tiles = 0;  // tiles of an expert
   uint32_t blocks = 0, tile_quads = 0, tail_word = 0;
   std::vector<WeightShard> shards;
+  Buffer bias;  // (n_experts, n) f32, paired: (n_experts, 2, n); null: none
 
-  uint64_t bytes() const { return uint64_t(tile_quads) * 16 * expert_tiles * n_experts; }
+  uint64_t bytes() const {
+    return uint64_t(tile_quads) * 16 * expert_tiles * n_experts + (bias ? bias.size() : 0);
+  }
 };
 
 // Called with bytes placed since the last call; may throw to cancel.
 using Placed = std::function<void(uint64_t bytes)>;
 
-// up: nullptr, or the second matrix of a pair. Matrices of several formats become F32.
+// up: nullptr, or the second matrix of a pair, with a bias if the first has one. Matrices of several formats become F32.
 Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed);
 
-// Several matrices with the same columns, one below the other; one format for all.
+// Several matrices with the same columns, one below the other; one format and biases for all or none.
 Matrix stack(const std::vector<const Matrix*>& parts);
 
 // A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks.

@@ -122,7 +122,7 @@ std::vector<float> sorted(const Weight& weight, const Rows& x) {
     MatmulGroups groups = matmul_groups(r, weight, weight);
     routing.groups = words({1, groups.rows[0][0], 1, 0, 0, 0, 0, 0, 1, groups.rows[1][0], 1, 0, 0, 0, 0, 0,
                             1, groups.rows[2][0], 1, 0, 0, 0, 0, 0});
-    expert_matmul(r, weight, x, y, routing, true, 0, EPILOGUE_SWIGLU);
+    expert_matmul(r, {.weight = weight, .x = x, .y = y, .routing = routing, .use = 0, .epilogue = EPILOGUE_GATED});
   });
   return download(y, 13, weight.n);
 }
@@ -135,7 +135,7 @@ std::vector<float> direct(const Weight& weight, const Rows& x) {
   routing.top_k = 2;
   routing.ids = words({1, 0});
   run(Tuning::of(device()->caps()),
-      [&](Recorder& r) { expert_matmul(r, weight, x, y, routing, true, 0, EPILOGUE_SWIGLU); });
+      [&](Recorder& r) { expert_matmul(r, {.weight = weight, .x = x, .y = y, .routing = routing, .use = 0, .epilogue = EPILOGUE_GATED}); });
   return download(y, 2, weight.n);
 }
 

@@ -172,6 +172,19 @@ TEST_CASE("gate: groups and selection bias") {
   check_no_validation_messages();
 }
 
+TEST_CASE("gate: experts chosen by logit, weighted by its sigmoid, which is 1 for many") {
+  std::vector<float> logits = spread_logits(40, 16, 5, false), large = logits;
+  for (float& v : large) v += 30;
+  GateRule rule = {16, 3, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1};
+  check_gate(rule, logits, {}, 40);
+  check_gate(rule, large, {}, 40);
+  rule.n_experts = 3;
+  rule.top_k = 2;
+  ref::Choice choice = ref::gate(rule, {40, -1, 41}, {});
+  CHECK(choice.experts == std::vector<uint32_t>{2, 0});
+  CHECK(choice.weights == std::vector<float>{1, 1});
+}
+
 TEST_CASE("gate: weights over a norm of another power, and sparsemixer") {
   std::vector<float> logits = spread_logits(40, 16, 3, false), close = logits;
   for (float& v : close) v = 8 + v / 64;  // all but a few are near to the best

@@ -179,9 +179,10 @@ std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {
       {"k", "model.layers.{L}.self_attn.k_proj.weight", "blk.{L}.attn_k.weight"},
       {"v", "model.layers.{L}.self_attn.v_proj.weight", "blk.{L}.attn_v.weight"},
       {"o", "model.layers.{L}.self_attn.o_proj.weight", "blk.{L}.attn_output.weight"},
-      {"q_bias", "model.layers.{L}.self_attn.q_proj.bias", "blk.{L}.attn_q.bias"},
-      {"k_bias", "model.layers.{L}.self_attn.k_proj.bias", "blk.{L}.attn_k.bias"},
-      {"v_bias", "model.layers.{L}.self_attn.v_proj.bias", "blk.{L}.attn_v.bias"},
+      {"q.bias", "model.layers.{L}.self_attn.q_proj.bias", "blk.{L}.attn_q.bias"},
+      {"k.bias", "model.layers.{L}.self_attn.k_proj.bias", "blk.{L}.attn_k.bias"},
+      {"v.bias", "model.layers.{L}.self_attn.v_proj.bias", "blk.{L}.attn_v.bias"},
+      {"o.bias", "model.layers.{L}.self_attn.o_proj.bias", "blk.{L}.attn_output.bias"},
       {"q_norm", "model.layers.{L}.self_attn.q_norm.weight", "blk.{L}.attn_q_norm.weight"},
       {"k_norm", "model.layers.{L}.self_attn.k_norm.weight", "blk.{L}.attn_k_norm.weight"},
       {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
@@ -217,6 +218,29 @@ void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule) {
   if (rule.n_experts % rule.n_groups != 0) keys.refuse(count, cat("expected a divisor of ", rule.n_experts, " experts"));
   if (rule.n_experts / rule.n_groups * rule.top_groups < rule.top_k)
     keys.refuse(used, cat("expected groups of at least ", rule.top_k, " experts together"));
+}
+
+std::vector<bool> local_layers(const ModelFile& file, const std::string& gguf_prefix, const std::string& kind,
+                               uint32_t n_layers, uint32_t period) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Keys keys(file, gguf ? gguf_prefix : "");
+  std::string key = gguf ? "attention.sliding_window_pattern" : "layer_types";
+  const nlohmann::json* list = keys.has(key) ? &file.metadata[gguf ? gguf_prefix + key : key] : nullptr;
+  if (list && gguf && !list->is_array()) period = keys.u32(key, 0, 1 << 20);  // 0: all layers are local
+  std::vector<bool> local;
+  if (!list || !list->is_array()) {
+    if (list && !gguf) keys.refuse(key, "expected a list");
+    for (uint32_t layer = 0; layer < n_layers; ++layer) local.push_back(period == 0 || (layer + 1) % period != 0);
+    return local;
+  }
+  if (list->size() < n_layers) keys.refuse(key, cat("expected a list of ", n_layers));
+  for (uint32_t layer = 0; layer < n_layers; ++layer) {
+    const nlohmann::json& value = (*list)[layer];
+    local.push_back(gguf ? value == true : value == kind);
+    if (!local.back() && (gguf ? value != false : value != "full_attention"))
+      keys.refuse(key, gguf ? "expected true or false" : cat("expected \"", kind, "\" or \"full_attention\" for layer ", layer));
+  }
+  return local;
 }
 
 void set_first_dense(Hyper& h, uint32_t n_dense) {

@@ -8,7 +8,8 @@
 namespace vkmoe {
 
 // Where a weight is found: names in a Hugging Face folder and in a GGUF. {L} is the layer, {E} the expert; a name
-// without {E} for an expert weight is one (experts, n, k) tensor. '|' parts alternatives.
+// without {E} for an expert weight is one (experts, n, k) tensor, or (experts, k, n) where it ends in ^T. '|' parts
+// alternatives. Role X.bias is the bias of X; "(none)" is no weight.
 struct WeightNames {
   const char* role;  // "q", "gate", ...: a member of LayerSpec or ModelSpec
   const char* hugging_face;
@@ -23,8 +24,8 @@ struct Architecture {
   std::vector<WeightNames> weights;
 };
 
-extern const Architecture deepseek_architecture, dots1_architecture, ernie4_5_moe_architecture, glm4_moe_architecture, granitemoe_architecture,
-    hunyuan_v1_moe_architecture, minimax_m2_architecture, mixtral_architecture,
+extern const Architecture deepseek_architecture, dots1_architecture, ernie4_5_moe_architecture, glm4_moe_architecture,
+    granitemoe_architecture, gpt_oss_architecture, hunyuan_v1_moe_architecture, llama4_architecture, minimax_m2_architecture, mixtral_architecture,
     olmoe_architecture, qwen2_moe_architecture, qwen3_moe_architecture;
 
 // Names that nearly all families share (embedding, attention, norms), followed by a family's own.
@@ -60,6 +61,11 @@ GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize
 
 // Groups of experts (n_group, topk_group), by the sum of their two best; fails where they leave fewer than top_k.
 void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule);
+
+// Which layers have windowed or chunked attention: layer_types of config.json, whose other layers are "full_attention"
+// (kind: what these are called), or GGUF's sliding_window_pattern. Without either, all but each period-th.
+std::vector<bool> local_layers(const ModelFile& file, const std::string& gguf_prefix, const std::string& kind,
+                               uint32_t n_layers, uint32_t period);
 
 // Layers below this have no experts.
 void set_first_dense(Hyper& h, uint32_t n_dense);

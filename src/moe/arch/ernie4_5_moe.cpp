@@ -13,8 +13,8 @@ Hyper read(const ModelFile& file) {
   h.top_k = keys.u32(gguf ? "expert_used_count" : "moe_k", 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
   h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  h.shared_ff = gguf ? keys.u32_or("expert_shared_feed_forward_length", 0, 0, 1 << 24)
-                     : h.expert_ff * keys.u32_or("moe_num_shared_experts", 0, 0, 64);
+  // Not expert_shared_feed_forward_length, which the converter guesses from other sizes.
+  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "moe_num_shared_experts", 0, 0, 64);
   h.rope_interleaved = true;
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   h.gate.has_bias = 1;

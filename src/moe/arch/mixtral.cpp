@@ -22,7 +22,7 @@ Hyper read(const ModelFile& file) {
     h.n_experts = keys.u32("num_local_experts", 1, GATE_MAX_EXPERTS);
     h.top_k = keys.u32("num_experts_per_tok", 1, GATE_MAX_TOP_K);
     h.expert_ff = keys.u32("intermediate_size", 1, 1 << 24);
-    h.window = keys.u32_or("sliding_window", 0, 0, 1u << 30);
+    h.attention.assign(h.n_layers, {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}});
   }
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   h.layer_has_experts.assign(h.n_layers, true);

@@ -12,7 +12,7 @@ Hyper read(const ModelFile& file) {
   h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
   h.shared_ff = keys.u32(gguf ? "expert_shared_feed_forward_length" : "shared_expert_intermediate_size", 1, 1 << 24);
-  h.qkv_bias = gguf || keys.flag_or("qkv_bias", true);
+  if (gguf || keys.flag_or("qkv_bias", true)) h.biased = {"q", "k", "v"};
   h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
   if (!gguf) {
     if (keys.u32_or("decoder_sparse_step", 1, 0, 1 << 20) != 1) keys.refuse("decoder_sparse_step", "expected 1");

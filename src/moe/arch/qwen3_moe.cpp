@@ -25,7 +25,10 @@ Hyper read(const ModelFile& file) {
     h.expert_ff = keys.u32("moe_intermediate_size", 1, 1 << 24);
     h.dense_ff = keys.u32("intermediate_size", 1, 1 << 24);
     renormalize = keys.flag_or("norm_topk_prob", false);
-    if (keys.flag_or("use_sliding_window", false)) h.window = keys.u32_or("sliding_window", 0, 0, 1u << 30);
+    if (keys.flag_or("use_sliding_window", false)) {
+      LayerAttention windowed = {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}};
+      h.attention.assign(h.n_layers, windowed);
+    }
     keys.expect_false("attention_bias");
     uint32_t step = keys.u32_or("decoder_sparse_step", 1, 1, 1 << 20);
     for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts[layer] = (layer + 1) % step == 0;

@@ -22,33 +22,35 @@ uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) 
 }  // namespace
 
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
-               BufferView groups, const AttentionParams& params) {
+               BufferView groups, BufferView sinks, const AttentionParams& params) {
   uint32_t rows = params.n_tokens * (params.n_heads / params.n_kv_heads);
   uint32_t per_group = queries_per_group(r, rows, params.head_dim);
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
   SpecConstants constants = {lanes_of(r, params.head_dim), params.head_dim, per_group, split, params.value_dim};
   const Kernel& kernel = r.device.kernel("attention", constants);
-  std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials};
+  std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks};
   if (!split) {
     r.recording.dispatch(kernel, bindings, params, uint32_t(ceil_div(rows, per_group)), params.n_kv_heads);
     return;
   }
   r.recording.dispatch_indirect(kernel, bindings, &params, sizeof(params), groups);
-  r.recording.dispatch(r.device.kernel("attention_merge", {std::min(r.tuning.lanes, 32u)}), {step, partials, y.view}, params,
-                       params.n_heads, params.n_tokens);
+  r.recording.dispatch(r.device.kernel("attention_merge", {std::min(r.tuning.lanes, 32u)}), {step, partials, y.view, sinks},
+                       params, params.n_heads, params.n_tokens);
 }
 
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
-                bool advance) {
+                const std::vector<KeySpan>& spans, bool advance) {
   uint32_t rows = n_heads / n_kv_heads;
-  BeginStepParams p = {uint32_t(ceil_div(rows, queries_per_group(r, rows, head_dim))), n_kv_heads, advance};
+  BeginStepParams p = {uint32_t(ceil_div(rows, queries_per_group(r, rows, head_dim))), n_kv_heads, advance,
+                       uint32_t(spans.size()), {}};
+  std::copy(spans.begin(), spans.end(), p.spans);
   r.recording.dispatch(r.device.kernel("begin_step"), {step, groups}, p, 1);
 }
 
-void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView biases,
-                BufferView queries, const KvCache& cache, const RopeParams& params) {
+void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
+                const KvCache& cache, const RopeParams& params) {
   r.recording.dispatch(r.device.kernel("rope_cache", {std::min(r.tuning.lanes, 32u)}),
-                       {step, qkv.view, norms, angles, queries, cache.keys, cache.values, biases}, params,
+                       {step, qkv.view, norms, angles, queries, cache.keys, cache.values}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
 }
 

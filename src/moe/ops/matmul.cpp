@@ -34,18 +34,20 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
   return uint32_t(ceil_div(weight.expert_tiles, shape_of(r, weight, height).tiles));
 }
 
-const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue) {
+const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
+                            uint32_t activation) {
   Shape shape = shape_of(r, weight, height);
   return r.device.kernel(kernel_name(r.tuning.matmul_texels ? "matmul_texels" : "matmul", *weight.format),
-                         {shape.lanes(), shape.lane_rows, shape.split, heights[height], rows, epilogue, shape.tiles});
+                         {shape.lanes(), shape.lane_rows, shape.split, heights[height], rows, epilogue, shape.tiles, activation});
 }
 
-// The buffers of matmul.comp.
-std::vector<BufferView> bindings(const Recorder& r, const WeightShard& shard, Rows x, Rows y, BufferView tiles,
-                                 BufferView sorted) {
-  BufferView weights = shard.tiles;
-  if (!r.tuning.matmul_texels) return {weights, shard.bases, x.view, y.view, tiles, sorted};
-  return {weights.as(Texels::uint4), shard.bases, x.view.as(Texels::float4), y.view, tiles, sorted, weights.as(Texels::uint1)};
+// The buffers of matmul.comp; shard.bases stands for what is not read.
+std::vector<BufferView> bindings(const Recorder& r, const Weight& weight, const WeightShard& shard, Rows x, Rows y,
+                                 BufferView tiles, BufferView sorted, BufferView weights) {
+  BufferView quads = shard.tiles, bias = weight.bias ? weight.bias : shard.bases;
+  if (!r.tuning.matmul_texels) return {quads, shard.bases, x.view, y.view, tiles, sorted, bias, weights};
+  return {quads.as(Texels::uint4), shard.bases, x.view.as(Texels::float4), y.view, tiles, sorted, bias, weights,
+          quads.as(Texels::uint1)};
 }
 
 MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y) {
@@ -57,6 +59,8 @@ MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y
   p.shard_tiles = shard.n_tiles;
   p.x_stride = x.stride / 4;
   p.y_stride = y.stride;
+  p.has_bias = bool(w.bias);
+  p.scale = 1;
   return p;
 }
 
@@ -64,7 +68,7 @@ MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y
 
 void matmul(Recorder& r, const DenseMatmul& call) {
   uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : 2;
-  const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue);
+  const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue, call.activation.kind);
   for (const WeightShard& shard : call.weight.shards) {
     MatmulParams p = params_of(call.weight, shard, call.x, call.y);
     p.n_rows = call.n_rows;
@@ -73,32 +77,35 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.scale = call.scale;
     p.x_batch = call.x_batch / 4;
     p.y_batch = call.y_batch;
-    r.recording.dispatch(kernel, bindings(r, shard, call.x, call.y, shard.bases, shard.bases), p,
+    p.activation = call.activation;
+    r.recording.dispatch(kernel, bindings(r, call.weight, shard, call.x, call.y, shard.bases, shard.bases, shard.bases), p,
                          uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height),
                          call.weight.n_experts);
   }
 }
 
-void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
-                   uint32_t use, uint32_t epilogue) {
+void expert_matmul(Recorder& r, const ExpertMatmul& call) {
+  const auto& [weight, x, y, routing, use, scaled_input, epilogue, activation] = call;
   for (const WeightShard& shard : weight.shards) {
     MatmulParams p = params_of(weight, shard, x, y);
-    p.scale = 1;
-    p.x_div = from_tokens ? routing.top_k : 0;
+    p.x_div = use == 0 ? routing.top_k : 0;
+    p.scaled_input = scaled_input;
+    p.activation = activation;
+    BufferView weights = scaled_input ? routing.weights : BufferView(shard.bases);
     if (routing.direct()) {
-      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue);
-      r.recording.dispatch(kernel, bindings(r, shard, x, y, shard.bases, routing.ids), p, routing.top_k,
+      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind);
+      r.recording.dispatch(kernel, bindings(r, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
                            row_groups(r, weight, 0));
       continue;
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
       if (height > 0 && routing.n_tokens <= heights[height - 1]) continue;  // no expert has so many rows
-      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue);
+      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind);
       p.tile_first = height * routing.tile_capacity;
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
       groups.size = 12;
-      r.recording.dispatch_indirect(kernel, bindings(r, shard, x, y, routing.tiles, routing.sorted), &p,
+      r.recording.dispatch_indirect(kernel, bindings(r, weight, shard, x, y, routing.tiles, routing.sorted, weights), &p,
                                     sizeof(p), groups);
     }
   }

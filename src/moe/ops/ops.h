@@ -46,7 +46,7 @@ struct Rows {
 // y[i] = scale * E[tokens[i]]: tokens (n_tokens) u32, y (n_tokens, stride).
 void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale);
 
-// y = W x for rows x_first .. x_first + n_rows - 1 of x, written to rows 0 .. of y from y_column on.
+// y = W x + bias for rows x_first .. x_first + n_rows - 1 of x, written to rows 0 .. of y from y_column on.
 struct DenseMatmul {
   const Weight& weight;
   Rows x, y;
@@ -54,6 +54,7 @@ struct DenseMatmul {
   uint32_t epilogue = EPILOGUE_STORE;
   float scale = 1;
   uint32_t x_batch = 0, y_batch = 0;  // weight has several matrices (heads): floats between their columns of x, and of y
+  Activation activation = {};
 };
 void matmul(Recorder& r, const DenseMatmul& call);
 
@@ -89,12 +90,22 @@ void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups);
 
-// y[slot] = W_expert(slot) x[row of slot]; from_tokens: rows of x are tokens, else slots. use: 0 gate-up, 1 down.
-void expert_matmul(Recorder& r, const Weight& weight, Rows x, Rows y, const Routing& routing, bool from_tokens,
-                   uint32_t use, uint32_t epilogue);
+// y[slot] = W_expert(slot) x[row of slot].
+struct ExpertMatmul {
+  const Weight& weight;
+  Rows x, y;
+  const Routing& routing;
+  uint32_t use;               // 0 gate-up: rows of x are tokens; 1 down: rows of x are slots
+  bool scaled_input = false;  // x counts times the weight of its assignment
+  uint32_t epilogue = EPILOGUE_STORE;
+  Activation activation = {};
+};
+void expert_matmul(Recorder& r, const ExpertMatmul& call);
 
-// x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)]; with add = false x[t] = that.
-void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add = true);
+// x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)]; with add = false x[t] = that. weighted: else the weights
+// count as 1.
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add = true,
+             bool weighted = true);
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x; add: y += instead.
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon,
@@ -109,8 +120,8 @@ struct KvCache {
   BufferView values;  // (n_kv_heads, capacity, head_dim); with latent attention the keys again
 };
 
-void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView biases,
-                BufferView queries, const KvCache& cache, const RopeParams& params);
+void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
+                const KvCache& cache, const RopeParams& params);
 
 // Rows of latents from params.latent_column on -> cache; rotary parts of q_heads -> queries (shared/layer.h).
 void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
@@ -118,10 +129,12 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
 
 // queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * value_dim). With one token the blocks of keys are shared
 // out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + value_dim) their results.
+// sinks (n_heads) is read when params.has_sinks.
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
-               BufferView groups, const AttentionParams& params);
+               BufferView groups, BufferView sinks, const AttentionParams& params);
+// groups: (spans, 4) u32, for attention() with one token.
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
-                bool advance);
+                const std::vector<KeySpan>& spans, bool advance);
 
 struct SampleBuffers {
   BufferView rule, logits, adjusted, step, history, tokens, ring;

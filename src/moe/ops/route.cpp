@@ -55,7 +55,7 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
                        {routing.ids, routing.counts, routing.sorted, routing.slot_of}, sort, sort.n_chunks);
 }
 
-void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add) {
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add, bool weighted) {
   CombineParams p = {};
   p.n_tokens = routing.n_tokens;
   p.top_k = routing.top_k;
@@ -63,6 +63,7 @@ void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing
   p.stride4 = y.stride / 4;
   p.x_stride4 = x.stride / 4;
   p.direct = routing.direct();
+  p.weighted = weighted;
   p.scale = scale;
   p.add = add;
   r.recording.dispatch(r.device.kernel("combine", {r.tuning.lanes}), {x.view, y.view, routing.weights, routing.slot_of}, p,

@@ -85,11 +85,13 @@ Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::v
   choice.experts.insert(choice.experts.end(), closed.begin(), closed.end());
   choice.experts.resize(rule.top_k);
 
-  for (uint32_t e : choice.experts) choice.weights.push_back(rule.weight == WEIGHT_SOFTMAX ? logits[e] : score[e]);
+  for (uint32_t e : choice.experts) choice.weights.push_back(rule.weight == WEIGHT_SCORE ? score[e] : logits[e]);
   if (rule.weight == WEIGHT_SOFTMAX) {
     choice.weights = softmax(choice.weights);
   } else if (rule.weight == WEIGHT_SPARSEMIXER) {
     choice.weights = sparsemixer(rule, logits, choice.experts);
+  } else if (rule.weight == WEIGHT_SIGMOID) {
+    choice.weights = scores(SCORE_SIGMOID, choice.weights);
   } else if (rule.renormalize) {
     double power = rule.norm_power > 0 ? rule.norm_power : 1, norm = 0;
     for (float w : choice.weights) norm += std::pow(double(w), power);

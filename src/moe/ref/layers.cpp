@@ -37,6 +37,10 @@ std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x)
     for (uint32_t i = 0; i < matrix.k; ++i) sum[i % 8] += row[i] * x[i];
     y[r] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
   }
+  if (!matrix.bias.empty()) {
+    std::vector<float> bias = matrix.bias_values(expert);
+    for (uint32_t r = 0; r < matrix.n; ++r) y[r] += bias[r];
+  }
   return y;
 }
 
@@ -66,9 +70,9 @@ void rope(float* head, const std::vector<double>& frequencies, double factor, bo
 }
 
 std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
-                          float softcap) {
+                          float softcap, const float* sink) {
   std::vector<float> p(n_keys), y(values.dim, 0.0f);
-  float maximum = -INFINITY;
+  float maximum = sink ? *sink : -INFINITY;
   for (uint32_t j = 0; j < n_keys; ++j) {
     float dot = 0;
     for (uint32_t i = 0; i < keys.dim; ++i) dot += query[i] * keys.first[size_t(j) * keys.stride + i];
@@ -76,7 +80,7 @@ std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, ui
     if (softcap > 0) p[j] = softcap * std::tanh(p[j] / softcap);
     maximum = std::max(maximum, p[j]);
   }
-  float sum = 0;
+  float sum = sink ? std::exp(*sink - maximum) : 0;
   for (float& v : p) sum += v = std::exp(v - maximum);
   for (uint32_t j = 0; j < n_keys; ++j)
     for (uint32_t i = 0; i < values.dim; ++i) y[i] += p[j] * values.first[size_t(j) * values.stride + i];

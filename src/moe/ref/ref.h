@@ -39,7 +39,7 @@ std::vector<float> rmsnorm(const float* x, const std::vector<float>& weight, flo
 // y = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias; an empty bias is zero.
 std::vector<float> layernorm(const float* x, const std::vector<float>& weight, const std::vector<float>& bias, float epsilon);
 
-// y = W x for one expert; rows are decoded as they are used.
+// y = W x + bias for one expert; rows are decoded as they are used.
 std::vector<float> matvec(const Matrix& matrix, uint32_t expert, const float* x);
 
 // Turns the first values of a head, two for each frequency, by the angles of a position, and scales them by a factor.
@@ -53,9 +53,10 @@ struct HeadRows {
   uint32_t dim, stride;  // values of a row, from one row to the next
 };
 // Softmax attention of one query over n_keys rows of keys and values; softcap bounds the scores
-// (softcap * tanh(score / softcap)), 0: no bound.
+// (softcap * tanh(score / softcap)), 0: no bound; sink: a further
+// logit without a value, or nullptr.
 std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
-                          float softcap);
+                          float softcap, const float* sink = nullptr);
 
 class RefSession : public Session {
  public:

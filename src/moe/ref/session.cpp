@@ -13,10 +13,21 @@ void add(std::vector<float>& x, float scale, const std::vector<float>& y) {
   for (size_t i = 0; i < x.size(); ++i) x[i] += scale * y[i];
 }
 
-// down(silu(gate x) * up x) of one expert (Shazeer 2020).
-std::vector<float> swiglu(const Matrix& gate, const Matrix& up, const Matrix& down, uint32_t expert, const std::vector<float>& x) {
+// One value of a gated feed-forward layer's activated product (shared/matmul.h).
+float gated(const Activation& activation, float gate, float up) {
+  if (activation.kind == ACTIVATION_CLAMPED_SILU) {
+    gate = std::min(gate, activation.limit);
+    up = std::clamp(up, -activation.limit, activation.limit);
+    return gate / (1 + std::exp(-activation.alpha * gate)) * (up + 1);
+  }
+  return gate / (1 + std::exp(-gate)) * up;
+}
+
+// down(act(gate x) * up x) of one expert (Shazeer 2020).
+std::vector<float> feed_forward(const Activation& activation, const Matrix& gate, const Matrix& up, const Matrix& down,
+                                uint32_t expert, const std::vector<float>& x) {
   std::vector<float> hidden = matvec(gate, expert, x.data()), linear = matvec(up, expert, x.data());
-  for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = hidden[i] / (1 + std::exp(-hidden[i])) * linear[i];
+  for (size_t i = 0; i < hidden.size(); ++i) hidden[i] = gated(activation, hidden[i], linear[i]);
   return matvec(down, expert, hidden.data());
 }
 
@@ -43,40 +54,47 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
   std::vector<float> normed = norm(layer.attention_norm, x);
   std::vector<float> q = matvec(layer.q, 0, normed.data()), k = matvec(layer.k, 0, normed.data());
   std::vector<float> v = matvec(layer.v, 0, normed.data());
-  if (h.qkv_bias) {
-    add(q, 1, vector_values(*layer.q_bias));
-    add(k, 1, vector_values(*layer.k_bias));
-    add(v, 1, vector_values(*layer.v_bias));
-  }
   auto clip = [&](float* values, size_t n) {
     for (size_t i = 0; h.qkv_clip > 0 && i < n; ++i) values[i] = std::clamp(values[i], -h.qkv_clip, h.qkv_clip);
   };
   auto norm_in_place = [&](float* x, const Tensor* norm) {
-    std::vector<float> y = rmsnorm(x, vector_values(*norm), h.rms_epsilon);
+    std::vector<float> y = rmsnorm(x, norm ? vector_values(*norm) : std::vector<float>(d, 1.0f), h.rms_epsilon);
     std::copy(y.begin(), y.end(), x);
   };
+  const LayerAttention& options = h.attention[index];
+  uint32_t norm_kind = options.normed ? h.qk_norm : QK_NORM_NONE;
   auto turn = [&](std::vector<float>& heads, const Tensor* norm) {
-    if (h.qk_norm == QK_NORM_FULL) norm_in_place(heads.data(), norm);
+    if (norm_kind == QK_NORM_FULL) norm_in_place(heads.data(), norm);
     for (uint32_t i = 0; i < heads.size(); i += d) {
-      if (h.qk_norm == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
+      if (norm_kind == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
       clip(&heads[i], d);
-      rope(&heads[i], frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position);
-      if (h.qk_norm == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
+      if (options.rotary)
+        rope(&heads[i], frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position);
+      if (norm_kind == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
     }
   };
   turn(q, layer.q_norm);
   turn(k, layer.k_norm);
   clip(v.data(), v.size());
+  if (options.tempered) {
+    double steps = std::floor((position + 1.0) / h.temperature_floor);
+    for (float& v : q) v *= float(1 + h.temperature_scale * std::log1p(steps));
+  }
   keys_[index].resize(size_t(position) * stride);
   values_[index].resize(size_t(position) * stride);
   keys_[index].insert(keys_[index].end(), k.begin(), k.end());
   values_[index].insert(values_[index].end(), v.begin(), v.end());
-  uint32_t first = h.window && position + 1 > h.window ? position + 1 - h.window : 0;
+  const KeySpan& span = options.span;
+  uint32_t first = span.window && position + 1 > span.window ? position + 1 - span.window : 0;
+  if (span.chunk) first = std::max(first, position / span.chunk * span.chunk);
+  std::vector<float> sinks;
+  if (layer.sinks) sinks = vector_values(*layer.sinks);
   std::vector<float> attended;
   for (uint32_t head = 0; head < h.n_heads; ++head) {
     size_t from = size_t(first) * stride + head / group * d;
     std::vector<float> y = attend(&q[head * d], {&keys_[index][from], d, stride}, {&values_[index][from], d, stride},
-                                  position + 1 - first, h.attention_scale, h.attention_softcap);
+                                  position + 1 - first, h.attention_scale, h.attention_softcap,
+                                  sinks.empty() ? nullptr : &sinks[head]);
     attended.insert(attended.end(), y.begin(), y.end());
   }
   std::vector<float> y = matvec(layer.o, 0, attended.data());
@@ -130,12 +148,19 @@ std::vector<float> RefSession::experts(const LayerSpec& layer, uint32_t index, c
     choice = gate(h.gate, matvec(layer.router, 0, normed.data()), bias);
   }
   std::vector<float> sum(h.hidden, 0.0f);
-  for (size_t j = 0; j < choice.experts.size(); ++j)
-    add(sum, choice.weights[j], swiglu(layer.gate, layer.up, layer.down, choice.experts[j], normed));
+  for (size_t j = 0; j < choice.experts.size(); ++j) {
+    std::vector<float> input = normed;
+    float weight = choice.weights[j];
+    if (layer.router && h.scaled_expert_input) {
+      for (float& v : input) v *= weight;
+      weight = 1;
+    }
+    add(sum, weight, feed_forward(h.activation, layer.gate, layer.up, layer.down, choice.experts[j], input));
+  }
   if (layer.shared_gate) {
     float weight = 1;
     if (layer.shared_router) weight = 1 / (1 + std::exp(-matvec(layer.shared_router, 0, normed.data())[0]));
-    add(sum, weight, swiglu(layer.shared_gate, layer.shared_up, layer.shared_down, 0, normed));
+    add(sum, weight, feed_forward(h.activation, layer.shared_gate, layer.shared_up, layer.shared_down, 0, normed));
   }
   choices_[index] = choice;
   return h.post_norms ? norm(layer.ffn_post_norm, sum) : sum;
