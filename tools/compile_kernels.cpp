@@ -46,8 +46,8 @@ class Compiler {
   }
 
   void matmuls(const Tuning& tuning, const Format& format) {
-    for (uint32_t epilogue : {EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_SWIGLU}) {
-      Weight weight = fake_weight(format, epilogue == EPILOGUE_SWIGLU);
+    for (uint32_t epilogue : {EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_GATED}) {
+      Weight weight = fake_weight(format, epilogue == EPILOGUE_GATED);
       for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2}) {
         if (options_.hot && n_tokens == TILE_HEIGHT_1) continue;
         record("matmul", tuning, [&](Recorder& r) {
@@ -57,7 +57,7 @@ class Compiler {
       if (epilogue == EPILOGUE_ADD) continue;  // experts are added by combine()
       for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_2}) {
         record("expert_matmul", tuning, [&](Recorder& r) {
-          expert_matmul(r, weight, rows(), rows(), routing(n_tokens), true, 0, epilogue);
+          expert_matmul(r, {.weight = weight, .x = rows(), .y = rows(), .routing = routing(n_tokens), .use = 0, .epilogue = epilogue});
         });
       }
     }
@@ -78,7 +78,7 @@ class Compiler {
           p.n_kv_heads = 1;
           p.head_dim = head_dim;
           p.value_dim = head_dim == 576 ? 512 : head_dim;  // DeepSeek's latent attention
-          attention(r, any_, any_, {any_, any_}, rows(), any_, any_, p);
+          attention(r, any_, any_, {any_, any_}, rows(), any_, any_, any_, p);
         }
       }
     });
