@@ -2,7 +2,7 @@
 // defined. Tiles lie there as in loader/format.h: quads, then the words of tails. Included by kernels before quant/format.glsl.
 #ifdef TEXELS
 layout(binding = 0) uniform usamplerBuffer quad_texels;
-layout(binding = 6) uniform usamplerBuffer word_texels;  // the same bytes
+layout(binding = 8) uniform usamplerBuffer word_texels;  // the same bytes
 uvec4 load_quad(uint i) { return texelFetch(quad_texels, int(i)); }
 uint load_word(uint i) { return texelFetch(word_texels, int(i)).x; }
 #else
