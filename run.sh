@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/tools/setup.sh"
 if (($# == 0)); then
   cat <<'USAGE'
 usage: ./run.sh "PROMPT" [options]     answers with the model in models/
-       ./run.sh COMMAND [arguments]    one of: run chat logits perplexity tokenize inspect devices bench
+       ./run.sh COMMAND [arguments]    one of: run chat logits perplexity tokenize inspect models devices bench
        ./run.sh --help                 the program's own help; ./run.sh COMMAND --help for a command's
 
 The first start installs the Debian packages that are missing (it says which) and builds into build/;
@@ -26,6 +26,7 @@ build_targets --target vkmoe
 unlock
 
 case $1 in
-  run | chat | logits | perplexity | tokenize | inspect | devices | bench | -h | --help | --version) exec "$build/vkmoe" "$@" ;;
+  run | chat | logits | perplexity | tokenize | inspect | models | devices | bench | -h | --help | --version)
+    exec "$build/vkmoe" "$@" ;;
   *) exec "$build/vkmoe" run "$@" ;;
 esac

@@ -66,6 +66,8 @@ float gated(float gate, float up) {
     gate = min(gate, p.activation.limit);
     return gate / (1.0 + exp(-p.activation.alpha * gate)) * (clamp(up, -p.activation.limit, p.activation.limit) + 1.0);
   }
+  // gelu(x) = x (1 + tanh(u)) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)
+  if (ACTIVATION == ACTIVATION_GELU) return gate / (1.0 + exp(-1.5957691 * fma(0.044715 * gate * gate, gate, gate))) * up;
   return gate / (1.0 + exp(-gate)) * up;
 }
 

@@ -8,5 +8,6 @@ void add_logits(CLI::App& program);
 void add_perplexity(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_inspect(CLI::App& program);
+void add_models(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_bench(CLI::App& program);

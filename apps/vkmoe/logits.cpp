@@ -55,7 +55,10 @@ void logits(const Options& options) {
   const LoadedModel loaded = load_model(options);
   const uint32_t vocab_size = vkmoe_model_vocab_size(loaded.model.get());
   const std::vector<int32_t> ids = parse_ids(input_name(options.ids_path), text, vocab_size);
-  const Session session = open_session(loaded.model.get(), options);
+  Options sized = options;  // LongRoPE's frequencies hang on the room
+  if (sized.context_tokens == 0 && ids.size() <= vkmoe_model_context_tokens(loaded.model.get()))
+    sized.context_tokens = uint32_t(ids.size());
+  const Session session = open_session(loaded.model.get(), sized);
   check_fits(session.get(), ids.size(), "the prompt");
   std::vector<float> values(ids.size() * vocab_size);
   const std::string header = npy_header(ids.size(), vocab_size);

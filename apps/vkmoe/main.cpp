@@ -70,6 +70,7 @@ int main(int argc, char** argv) {
   add_perplexity(program);
   add_tokenize(program);
   add_inspect(program);
+  add_models(program);
   add_devices(program);
   add_bench(program);
   try {

@@ -108,6 +108,12 @@ VKMOE_API void vkmoe_model_close(vkmoe_model *model);
 VKMOE_API uint32_t vkmoe_model_vocab_size(const vkmoe_model *model);
 VKMOE_API uint32_t vkmoe_model_context_tokens(const vkmoe_model *model);
 
+/* The families of models that run, as a JSON object: "families", each with the names it has in files ("model_type",
+ * "gguf_architecture"), the forms in which tests hold it to logits from outside ("tried_as"), what other engines compute
+ * differently ("others_differ") and the released "models" with their parameters and, for each memory, the type with the
+ * most bits in which they fit; "memories", with the largest model that fits each; "bits" of a weight by type. */
+VKMOE_API vkmoe_status vkmoe_models_json(char **text);
+
 /* What a model is, as a JSON object, from its file alone (no device): architecture, hyper-parameters, tensors by type,
  * total and active parameters, bytes read per decoded token, and the memory that a run with context_tokens (0: the
  * model's own) needs. */

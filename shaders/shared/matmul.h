@@ -20,6 +20,7 @@
 
 #define ACTIVATION_SILU 0          // SwiGLU (Shazeer 2020)
 #define ACTIVATION_CLAMPED_SILU 1  // gpt-oss: gate at most limit, up within +-limit; gate * sigmoid(alpha gate) * (up + 1)
+#define ACTIVATION_GELU 2          // the tanh form (Hendrycks & Gimpel 2016): gelu(gate) * up
 
 struct Activation {
   uint kind;  // ACTIVATION_*

@@ -145,6 +145,14 @@ void vkmoe_model_close(vkmoe_model* model) { delete model; }
 uint32_t vkmoe_model_vocab_size(const vkmoe_model* model) { return model ? model->hyper().vocab : 0; }
 uint32_t vkmoe_model_context_tokens(const vkmoe_model* model) { return model ? model->hyper().context_tokens : 0; }
 
+vkmoe_status vkmoe_models_json(char** text) {
+  return guard([&] {
+    need(text, "text");
+    *text = nullptr;
+    *text = new_string(models_json());
+  });
+}
+
 vkmoe_status vkmoe_inspect_json(const char* path, uint32_t context_tokens, char** text) {
   return guard([&] {
     need(path, "path");

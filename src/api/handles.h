@@ -28,6 +28,7 @@ namespace vkmoe {
 
 void set_last_error(const std::string& message);
 char* new_string(const std::string& text);
+std::string models_json();
 std::string inspect_json(const std::string& path, uint32_t context_tokens);
 
 // Runs body and turns exceptions into a status.

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,7 @@ class ModelFile {
   // GGUF: all key-values as one flat object ("llama.block_count": 32; arrays are JSON arrays; strings that are not
   // UTF-8 keep their bytes). Hugging Face: config.json.
   nlohmann::json metadata;
+  mutable std::set<std::string> asked;  // keys of metadata that were looked for: those of others must not matter
 
   // Hugging Face only; null where the file is missing.
   nlohmann::json tokenizer;          // tokenizer.json

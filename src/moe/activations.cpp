@@ -64,7 +64,7 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
 
 void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t capacity) {
   uint32_t pairs = h.rotary_dim / 2;
-  double factor = h.rope_scaling.attention_factor;
+  double factor = rope_attention_factor(h.rope_scaling, capacity);
   std::vector<double> frequencies = rope_frequencies(h.rope_scaling, h.rope_theta, h.rotary_dim, capacity);
   std::vector<float> table(size_t(capacity) * pairs * 2);
   for (uint32_t i = 0; i < pairs; ++i) {

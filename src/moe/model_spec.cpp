@@ -11,21 +11,6 @@
 namespace vkmoe {
 namespace {
 
-const Architecture* const architectures[] = {
-    &deepseek_architecture, &dots1_architecture, &ernie4_5_moe_architecture, &glm4_moe_architecture, &gpt_oss_architecture,
-    &granitemoe_architecture, &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture, &mixtral_architecture, &olmoe_architecture,
-    &qwen2_moe_architecture, &qwen3_moe_architecture};
-
-std::vector<std::string> split_at_bars(const std::string& all) {
-  std::vector<std::string> parts;
-  for (size_t at = 0; at <= all.size();) {
-    size_t bar = std::min(all.find('|', at), all.size());
-    parts.push_back(all.substr(at, bar - at));
-    at = bar + 1;
-  }
-  return parts;
-}
-
 const Architecture& recognise(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   const char* key = gguf ? "general.architecture" : "model_type";
@@ -33,7 +18,7 @@ const Architecture& recognise(const ModelFile& file) {
   if (at == file.metadata.end() || !at->is_string())
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": key ", key, " is missing or no string: this is no language model");
   std::string found = at->get<std::string>(), known;
-  for (const Architecture* a : architectures) {
+  for (const Architecture* a : architectures()) {
     for (const std::string& name : split_at_bars(gguf ? a->gguf : a->hugging_face)) {
       if (name == found) return *a;
       known += (known.empty() ? "" : ", ") + name;
@@ -76,10 +61,10 @@ class Finder {
   }
 
   // The tensor of a role that no layer has its own of; nullptr when the file lacks it.
-  const Tensor* tensor(const std::string& role) const { return file_.find(alternatives(role, 0)[0]); }
+  const Tensor* tensor(const std::string& role) const { return file_.find(name_of(role, 0)); }
 
   const Tensor* vector(const std::string& role, uint32_t layer, uint64_t n) const {
-    const std::string name = alternatives(role, layer)[0];
+    const std::string name = name_of(role, layer);
     const Tensor* found = file_.find(name);
     bool row = found && found->shape == std::vector<uint64_t>{1, n};  // (1, n) is as good
     return &plain(row ? *found : file_.require(name, {n}));
@@ -87,11 +72,11 @@ class Finder {
 
   // A norm of the residual stream, with LayerNorm's bias where the model has one.
   NormSpec norm(const std::string& role, uint32_t layer, const Hyper& h) const {
-    return {vector(role, layer, h.hidden), h.norm_bias ? vector(role + "_bias", layer, h.hidden) : nullptr};
+    return {vector(role, layer, h.hidden), h.norm_bias ? vector(role + ".bias", layer, h.hidden) : nullptr};
   }
 
   Matrix matrix(const std::string& role, uint32_t layer, uint64_t n, uint64_t k) const {
-    const std::string name = alternatives(role, layer)[0];
+    const std::string name = name_of(role, layer);
     const Tensor* found = file_.find(name);
     bool one_row = n == 1 && found && found->shape == std::vector<uint64_t>{k};  // as GGUF keeps it
     const Tensor& tensor = one_row ? *found : file_.require(name, {n, k});
@@ -102,15 +87,17 @@ class Finder {
 
   Matrix experts(const std::string& role, uint32_t layer, uint64_t n_experts, uint64_t n, uint64_t k) const {
     Matrix made{uint32_t(n), uint32_t(k), {}, {}};
-    std::vector<std::string> names = alternatives(role, layer);
-    std::string name = names[0];
-    for (const std::string& other : names)
-      if (file_.find(stored_name(other))) name = other;
+    std::string name = name_of(role, layer);
     bool transposed = name.ends_with(transposed_mark);
     if (transposed) name.resize(name.size() - transposed_mark.size());
     bool fused = name.find("{E}") == std::string::npos;
     const Tensor* whole = nullptr;
-    if (fused) whole = &file_.require(name, transposed ? std::vector{n_experts, k, n} : std::vector{n_experts, n, k});
+    if (fused) {
+      uint64_t rows = transposed ? k : n, columns = transposed ? n : k;
+      whole = file_.find(name);  // all experts' rows in one matrix are as good
+      if (!whole || whole->shape != std::vector{n_experts * rows, columns})
+        whole = &file_.require(name, {n_experts, rows, columns});
+    }
     if (transposed) plain(*whole);
     for (uint64_t e = 0; e < n_experts; ++e) {
       const Tensor* tensor = fused ? whole : &file_.require(replace_all(name, "{E}", std::to_string(e)), {n, k});
@@ -118,7 +105,7 @@ class Finder {
       else made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
     }
     if (biased_.count(role)) {
-      const Tensor& bias = plain(file_.require(alternatives(role + ".bias", layer)[0], {n_experts, n}));
+      const Tensor& bias = plain(file_.require(name_of(role + ".bias", layer), {n_experts, n}));
       for (uint64_t e = 0; e < n_experts; ++e) made.bias.push_back({{&bias, e * n, uint32_t(n), 1}});
     }
     return made;
@@ -145,6 +132,14 @@ class Finder {
     return names;
   }
 
+  // The first of a role's names that the file has, with {E} and ^T; the first of all where it has none.
+  std::string name_of(const std::string& role, uint32_t layer) const {
+    std::vector<std::string> names = alternatives(role, layer);
+    for (const std::string& name : names)
+      if (file_.find(stored_name(name))) return name;
+    return names[0];
+  }
+
   const ModelFile& file_;
   const std::set<std::string>& biased_;
   std::string prefix_;  // of all names
@@ -165,7 +160,7 @@ Matrix slice(const Matrix& whole, uint32_t first_row, uint32_t n, uint32_t step 
 }
 
 void read_shared_expert(const Finder& find, const Hyper& h, uint32_t layer, LayerSpec& spec) {
-  if (find.has("shared_gate_up", layer)) {
+  if (find.has("shared_gate_up", layer) || !find.knows("shared_gate")) {
     Matrix both = find.matrix("shared_gate_up", layer, 2 * h.shared_ff, h.hidden);
     spec.shared_gate = slice(both, 0, h.shared_ff);
     spec.shared_up = slice(both, h.shared_ff, h.shared_ff);
@@ -215,7 +210,7 @@ void read_attention(const Finder& find, const Hyper& h, uint32_t layer, LayerSpe
     spec.q_norm = find.vector("q_norm", layer, full ? h.n_heads * head : head);
     spec.k_norm = find.vector("k_norm", layer, full ? h.n_kv_heads * head : head);
   }
-  if (find.has("qkv", layer)) {
+  if (find.has("qkv", layer) || !find.knows("q")) {
     uint32_t n_q = h.n_heads * h.head_dim, n_k = h.n_kv_heads * h.head_dim;
     Matrix all = find.matrix("qkv", layer, uint64_t(n_q) + 2 * n_k, hidden);
     spec.q = slice(all, 0, n_q);
@@ -266,6 +261,25 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
 }
 
 }  // namespace
+
+const std::vector<const Architecture*>& architectures() {
+  static const std::vector<const Architecture*> all = {
+      &dbrx_architecture,       &deepseek_architecture, &dots1_architecture,          &ernie4_5_moe_architecture,
+      &glm4_moe_architecture,   &gpt_oss_architecture,  &granitemoe_architecture,     &grok_architecture,
+      &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture,   &mixtral_architecture,
+      &olmoe_architecture,      &phimoe_architecture,   &qwen2_moe_architecture,      &qwen3_moe_architecture};
+  return all;
+}
+
+std::vector<std::string> split_at_bars(const std::string& all) {
+  std::vector<std::string> parts;
+  for (size_t at = 0; at <= all.size();) {
+    size_t bar = std::min(all.find('|', at), all.size());
+    parts.push_back(all.substr(at, bar - at));
+    at = bar + 1;
+  }
+  return parts;
+}
 
 bool Matrix::one_format() const {
   for (const auto& spans : experts)
@@ -325,6 +339,7 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   ModelSpec spec;
   spec.file = file;
   spec.hyper = architecture.read(*file);
+  refuse_ignored(*file);
   Hyper& h = spec.hyper;
   h.architecture = architecture.name;
   if (h.attention_scale == 0) h.attention_scale = float(1 / std::sqrt(double(h.head_dim)));
@@ -341,8 +356,9 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   if (table && table->shape.size() == 2 && table->shape[0] < (1u << 24)) h.vocab = uint32_t(table->shape[0]);
   if (file->kind == ModelFile::Kind::hugging_face) h.vocab = Keys(*file).u32("vocab_size", 1, 1 << 24);
   spec.embedding = find.matrix("embedding", 0, h.vocab, h.hidden);
-  if (file->kind == ModelFile::Kind::hugging_face) spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", false);
-  else spec.tied_head = !find.has("head");
+  spec.tied_head = !find.has("head");
+  if (file->kind == ModelFile::Kind::hugging_face)
+    spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", h.tied_by_default && spec.tied_head);
   spec.head = spec.tied_head ? spec.embedding : find.matrix("head", 0, h.vocab, h.hidden);
   spec.final_norm = find.norm("final_norm", 0, h);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {

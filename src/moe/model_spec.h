@@ -46,6 +46,7 @@ struct Hyper {
   bool rope_interleaved = false;  // pairs (2i, 2i+1) instead of (i, i + rotary_dim/2)
   uint32_t norm = NORM_RMS;      // NORM_*: of the residual stream
   bool norm_bias = false;        // LayerNorm's; without: zeros
+  bool tied_by_default = false;  // the embedding is the head where a folder has none and does not say so
   bool post_norms = false;       // RMSNorm of what attention and experts give to the residual stream (Grok-1)
   uint32_t qk_norm = QK_NORM_NONE;
   bool qk_norm_weights = true;  // false: the norms of queries and keys have none

@@ -21,13 +21,25 @@ double positive_or(const Keys& keys, const std::string& key, double fallback) {
   return keys.has(key) ? positive(keys, key) : fallback;
 }
 
+// The values of a tensor that may be missing.
+std::vector<float> factors(const ModelFile& file, const std::string& name) {
+  const Tensor* tensor = file.find(name);
+  if (!tensor) return {};
+  if (tensor->format->block_elems != 1 || tensor->elems() > 1024)
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor ", name, ": expected at most 1024 values as F32, found ",
+         tensor->elems(), " as ", tensor->format->name);
+  std::vector<float> values(tensor->elems());
+  decode_row(*tensor->format, tensor->data, 0, values.size(), values.data());
+  return values;
+}
+
 RopeScaling read_gguf(const ModelFile& file, const std::string& prefix, uint32_t context_tokens) {
   Keys keys(file, prefix + "rope.");
   RopeScaling s;
   std::string type = keys.text_or("scaling.type", "none");
   if (type == "linear") s.type = Type::linear;
   else if (type == "yarn") s.type = Type::yarn;
-  else if (type != "none") keys.refuse("scaling.type", "expected none, linear or yarn");  // longrope would stand here
+  else if (type != "none") keys.refuse("scaling.type", "expected none, linear or yarn");
   if (s.type == Type::none) {
     s.factor = positive_or(keys, "scaling.factor", positive_or(keys, "scale_linear", 1));  // files of 2023 name no type
     if (s.factor != 1) s.type = Type::linear;
@@ -45,12 +57,13 @@ RopeScaling read_gguf(const ModelFile& file, const std::string& prefix, uint32_t
     s.attention_factor = positive_or(keys, "scaling.yarn_attn_factor", inferred);
   }
   s.attention_factor *= positive_or(keys, "scaling.attn_factor", 1);
-  if (const Tensor* tensor = file.find("rope_freqs.weight")) {
-    if (tensor->format->block_elems != 1 || tensor->elems() > 1024)
-      fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor ", tensor->name, ": expected at most 1024 values as F32, found ",
-           tensor->elems(), " as ", tensor->format->name);
-    s.divisors.resize(tensor->elems());
-    decode_row(*tensor->format, tensor->data, 0, s.divisors.size(), s.divisors.data());
+  s.divisors = factors(file, "rope_freqs.weight");
+  s.short_factors = factors(file, "rope_factors_short.weight");
+  s.long_factors = factors(file, "rope_factors_long.weight");
+  if (!s.short_factors.empty() || !s.long_factors.empty()) {
+    if (s.type != Type::none) keys.refuse("scaling.type", "expected none beside rope_factors_long.weight");
+    s.type = Type::longrope;
+    s.long_attention_factor = s.attention_factor;
   }
   return s;
 }
@@ -70,12 +83,13 @@ RopeScaling read_hugging_face(const ModelFile& file, uint32_t context_tokens) {
   else if (type == "dynamic") s.type = Type::dynamic;
   else if (type == "yarn") s.type = Type::yarn;
   else if (type == "llama3") s.type = Type::llama3;
-  else keys.refuse(key, "expected default, linear, dynamic, yarn or llama3");  // longrope would stand here
-  if (s.type == Type::yarn || s.type == Type::llama3) {
+  else if (type == "longrope" || type == "su") s.type = Type::longrope;
+  else keys.refuse(key, "expected default, linear, dynamic, yarn, llama3 or longrope");
+  if (s.type == Type::yarn || s.type == Type::llama3 || s.type == Type::longrope) {
     bool outside = Keys(file).has("original_max_position_embeddings");  // the older place, which comes first
     s.original_context = positive_or(outside ? Keys(file) : keys, "original_max_position_embeddings", context_tokens);
   }
-  s.factor = s.type == Type::yarn && !keys.has("factor") ? context_tokens / s.original_context : positive(keys, "factor");
+  s.factor = (s.type == Type::yarn || s.type == Type::longrope) && !keys.has("factor") ? context_tokens / s.original_context : positive(keys, "factor");
   if (s.type == Type::yarn) {
     s.beta_fast = keys.number_or("beta_fast", 0);
     s.beta_slow = keys.number_or("beta_slow", 0);
@@ -90,6 +104,14 @@ RopeScaling read_hugging_face(const ModelFile& file, uint32_t context_tokens) {
                           ? yarn_mscale(s.factor, mscale) / yarn_mscale(s.factor, s.mscale_all_dim)
                           : yarn_mscale(s.factor, 1);
     s.attention_factor = positive_or(keys, "attention_factor", inferred);
+  }
+  if (s.type == Type::longrope) {
+    s.short_factors = keys.numbers("short_factor");
+    s.long_factors = keys.numbers("long_factor");
+    double inferred = s.factor <= 1 ? 1 : std::sqrt(1 + std::log(s.factor) / std::log(s.original_context));
+    inferred = positive_or(keys, "attention_factor", inferred);
+    s.attention_factor = positive_or(keys, "short_mscale", inferred);  // Phi-3.5-MoE's own
+    s.long_attention_factor = positive_or(keys, "long_mscale", inferred);
   }
   if (s.type == Type::llama3) {
     s.low_freq_factor = positive(keys, "low_freq_factor");
@@ -132,12 +154,19 @@ RopeScaling read_rope_scaling(const ModelFile& file, const std::string& gguf_pre
                                             : read_hugging_face(file, context_tokens);
 }
 
+double rope_attention_factor(const RopeScaling& s, uint32_t context_tokens) {
+  return s.type == Type::longrope && context_tokens > s.original_context ? s.long_attention_factor : s.attention_factor;
+}
+
 std::vector<double> rope_frequencies(const RopeScaling& s, double theta, uint32_t rotary_dim, uint32_t context_tokens) {
   uint32_t pairs = rotary_dim / 2;
   if (!s.divisors.empty() && s.divisors.size() != pairs)
     fail(VKMOE_ERROR_BAD_FILE, "rope_freqs.weight: expected ", pairs, " values, found ", s.divisors.size());
   if (s.type == Type::dynamic && context_tokens > s.original_context && rotary_dim > 2)
     theta *= std::pow(s.factor * context_tokens / s.original_context - (s.factor - 1), rotary_dim / (rotary_dim - 2.0));
+  const std::vector<float>& own = context_tokens > s.original_context ? s.long_factors : s.short_factors;
+  if (s.type == Type::longrope && own.size() != pairs)
+    fail(VKMOE_ERROR_BAD_FILE, "LongRoPE: expected ", pairs, " short and long factors, found ", own.size());
   std::vector<double> frequencies, ramp;
   if (s.type == Type::yarn) ramp = yarn_ramp(s, theta, rotary_dim);
   for (uint32_t i = 0; i < pairs; ++i) {
@@ -147,6 +176,7 @@ std::vector<double> rope_frequencies(const RopeScaling& s, double theta, uint32_
     if (s.type == Type::yarn) kept = 1 - ramp[i];
     if (s.type == Type::llama3) kept = llama3_share(s, 2 * std::numbers::pi / f);
     f = kept * f + (1 - kept) * f / s.factor;
+    if (s.type == Type::longrope) f /= own[i];
     if (!s.divisors.empty()) f /= s.divisors[i];
     frequencies.push_back(f);
   }

@@ -17,6 +17,7 @@ struct RopeScaling {
     dynamic,  // as none within original_context; a longer context stretches theta (bloc97's and emozilla's NTK)
     yarn,     // slow pairs over `factor`, fast ones as they are, a ramp between (Peng et al. 2023)
     llama3,   // likewise, by wavelength (Llama 3.1)
+    longrope,  // every pair over its own factor, of two sets: within original_context, and longer (Ding et al. 2024)
   };
   Type type = Type::none;
   double factor = 1;
@@ -26,6 +27,8 @@ struct RopeScaling {
   double beta_fast = 32, beta_slow = 1;  // yarn: turns within original_context where the ramp begins and ends
   bool truncate = true;            // yarn: the ramp begins and ends at whole pairs
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3: original_context over the wavelengths of the ramp's ends
+  std::vector<float> short_factors, long_factors;  // longrope
+  double long_attention_factor = 1;                // longrope: instead of attention_factor in a longer context
   std::vector<float> divisors;     // of each pair's frequency besides (GGUF's rope_freqs.weight); empty: none
 };
 
@@ -36,6 +39,9 @@ RopeScaling read_rope_scaling(const ModelFile& file, const std::string& gguf_pre
 // Radians by which each of the rotary_dim / 2 pairs turns per token, for sessions of up to context_tokens. Fails when
 // scaling.divisors has another size.
 std::vector<double> rope_frequencies(const RopeScaling& scaling, double theta, uint32_t rotary_dim, uint32_t context_tokens);
+
+// Of cosines and sines, in sessions of up to context_tokens.
+double rope_attention_factor(const RopeScaling& scaling, uint32_t context_tokens);
 
 // 1 + 0.1 weight log(factor): YaRN's temperature (its equation 22), weighted as DeepSeek does.
 double yarn_mscale(double factor, double weight);

@@ -135,6 +135,10 @@ static void test_devices(void) {
   EXPECT(text && text[0] == '[' && strstr(text, "\"name\"") != NULL);
   vkmoe_string_free(text);
   EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_devices_json(NULL));
+  EXPECT_STATUS(VKMOE_OK, vkmoe_models_json(&text));
+  EXPECT(text && strstr(text, "\"families\"") != NULL);
+  vkmoe_string_free(text);
+  EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_models_json(NULL));
 
   vkmoe_device *device = (vkmoe_device *)&device;
   EXPECT_STATUS(VKMOE_ERROR_NO_DEVICE, vkmoe_device_open("no such device", &device));

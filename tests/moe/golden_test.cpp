@@ -1,4 +1,5 @@
 // Whole models against transformers' logits, on the device and on the CPU reference.
+#include "moe/arch/arch.h"
 #include "moe/support.h"
 
 using namespace vkmoe;
@@ -23,6 +24,12 @@ const Case cases[] = {
     {"goldens/deepseek_v3/model-f32.gguf", "goldens/deepseek_v3/golden.safetensors"},
     {"goldens/dots1", "goldens/dots1/golden.safetensors"},
     {"goldens/dots1/model-f32.gguf", "goldens/dots1/golden.safetensors"},
+    {"goldens/dbrx", "goldens/dbrx/golden.safetensors"},
+    {"goldens/dbrx/model-f32.gguf", "goldens/dbrx/golden.safetensors"},
+    {"goldens/grok", "goldens/grok/golden.safetensors"},
+    {"goldens/grok/model-f32.gguf", "goldens/grok/golden.safetensors"},
+    {"goldens/phimoe", "goldens/phimoe/golden.safetensors"},
+    {"goldens/phimoe/model-f32.gguf", "goldens/phimoe/golden.safetensors"},
     {"goldens/ernie4_5_moe", "goldens/ernie4_5_moe/golden.safetensors"},
     {"goldens/ernie4_5_moe/model-f32.gguf", "goldens/ernie4_5_moe/golden.safetensors"},
     {"goldens/glm4_moe", "goldens/glm4_moe/golden.safetensors"},
@@ -49,6 +56,18 @@ const Case cases[] = {
 };
 
 }  // namespace
+
+TEST_CASE("the forms in which each family is said to be tried are those of this test") {
+  std::map<std::string, std::set<std::string>> tried;
+  for (const Case& c : cases)
+    tried[read_spec(data(c.model))->hyper.architecture].insert(std::string(c.model).ends_with(".gguf") ? "GGUF" : "safetensors");
+  for (const Architecture* a : architectures()) {
+    CAPTURE(a->name);
+    std::string forms = tried[a->name].count("safetensors") ? "safetensors" : "";
+    if (tried[a->name].count("GGUF")) forms += forms.empty() ? "GGUF" : ", GGUF";
+    CHECK(forms == a->tried_as);
+  }
+}
 
 TEST_CASE("device: logits of the goldens, prefill and token by token") {
   for (const Case& c : cases) {
@@ -96,7 +115,7 @@ TEST_CASE("reference: logits of the goldens") {
 }
 
 TEST_CASE("device: greedy continuation of the goldens") {
-  for (const char* name : {"mixtral", "qwen3_moe"}) {
+  for (const char* name : {"mixtral", "qwen3_moe", "phimoe", "dbrx", "grok"}) {
     CAPTURE(name);
     Golden golden(data(cat("goldens/", name, "/golden.safetensors")));
     DeviceSession session(place(data(cat("goldens/", name))), 64, 0, false);

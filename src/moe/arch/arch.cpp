@@ -1,15 +1,23 @@
 #include "moe/arch/arch.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 namespace vkmoe {
 
+std::string Keys::full(const std::string& key) const {
+  auto other = names_.find(key);
+  return prefix_ + (other == names_.end() ? key : other->second);
+}
+
 const nlohmann::json* Keys::find(const std::string& key) const {
   const nlohmann::json* object = &file_.metadata;
-  std::string name = prefix_ + key;
-  size_t dot = name.find('.');
-  if (file_.kind == ModelFile::Kind::hugging_face && dot != std::string::npos) {  // config.json nests; GGUF's keys are flat
+  std::string name = full(key);
+  file_.asked.insert(name);
+  while (file_.kind == ModelFile::Kind::hugging_face) {  // config.json nests; GGUF's keys are flat
+    size_t dot = name.find('.');
+    if (dot == std::string::npos) break;
     auto outer = object->find(name.substr(0, dot));
     if (outer == object->end() || !outer->is_object()) return nullptr;
     object = &*outer;
@@ -23,10 +31,10 @@ bool Keys::has(const std::string& key) const { return find(key) != nullptr; }
 
 uint32_t Keys::u32(const std::string& key, uint32_t low, uint32_t high) const {
   const nlohmann::json* value = find(key);
-  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, " is missing");
+  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), " is missing");
   if (!value->is_number_integer() || (value->is_number_integer() && !value->is_number_unsigned() && value->get<int64_t>() < 0) ||
       value->get<uint64_t>() < low || value->get<uint64_t>() > high)
-    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected an integer from ", low, " to ", high,
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected an integer from ", low, " to ", high,
          ", found ", value->dump().substr(0, 60));
   return uint32_t(value->get<uint64_t>());
 }
@@ -37,20 +45,33 @@ uint32_t Keys::u32_or(const std::string& key, uint32_t fallback, uint32_t low, u
 
 double Keys::number(const std::string& key) const {
   const nlohmann::json* value = find(key);
-  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, " is missing");
+  if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), " is missing");
   if (!value->is_number() || !std::isfinite(value->get<double>()))
-    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected a finite number, found ",
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected a finite number, found ",
          value->dump().substr(0, 60));
   return value->get<double>();
 }
 
 double Keys::number_or(const std::string& key, double fallback) const { return has(key) ? number(key) : fallback; }
 
+std::vector<float> Keys::numbers(const std::string& key) const {
+  const nlohmann::json* list = find(key);
+  std::vector<float> values;
+  if (!list) return values;
+  if (!list->is_array() || list->size() > 1024) refuse(key, "expected a list of at most 1024 numbers");
+  for (const nlohmann::json& value : *list) {
+    if (!value.is_number() || !(value.get<double>() > 0) || !std::isfinite(value.get<float>()))
+      refuse(key, "expected numbers above 0");
+    values.push_back(value.get<float>());
+  }
+  return values;
+}
+
 bool Keys::flag_or(const std::string& key, bool fallback) const {
   const nlohmann::json* value = find(key);
   if (!value) return fallback;
   if (!value->is_boolean())
-    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected true or false, found ",
+    fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected true or false, found ",
          value->dump().substr(0, 60));
   return value->get<bool>();
 }
@@ -58,12 +79,14 @@ bool Keys::flag_or(const std::string& key, bool fallback) const {
 std::string Keys::text_or(const std::string& key, const std::string& fallback) const {
   const nlohmann::json* value = find(key);
   if (!value) return fallback;
-  if (!value->is_string()) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", prefix_, key, ": expected a string");
+  if (!value->is_string()) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected a string");
   return value->get<std::string>();
 }
 
 void Keys::expect_text(const std::string& key, const std::string& value) const {
-  if (has(key) && text_or(key, "") != value) refuse(key, "expected \"" + value + "\"");
+  std::vector<std::string> known = split_at_bars(value);
+  if (has(key) && std::find(known.begin(), known.end(), text_or(key, "")) == known.end())
+    refuse(key, "expected \"" + value + "\"");
 }
 
 void Keys::expect_false(const std::string& key) const {
@@ -72,14 +95,14 @@ void Keys::expect_false(const std::string& key) const {
 
 void Keys::refuse(const std::string& key, const std::string& why) const {
   const nlohmann::json* value = find(key);
-  fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": key ", prefix_, key, " = ",
+  fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": key ", full(key), " = ",
        value ? value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 100) : "(none)",
        " is not supported: ", why);
 }
 
 namespace {
 
-void read_common_gguf(const ModelFile& file, const std::string& prefix, Hyper& h) {
+void read_common_gguf(const ModelFile& file, const std::string& prefix, const CommonOptions& options, Hyper& h) {
   Keys keys(file, prefix);
   h.n_layers = keys.u32("block_count", 1, 4096);
   h.hidden = keys.u32("embedding_length", 1, 1 << 20);
@@ -90,26 +113,27 @@ void read_common_gguf(const ModelFile& file, const std::string& prefix, Hyper& h
   if (!latent && keys.u32_or("attention.value_length", h.head_dim, 1, 1024) != h.head_dim)
     keys.refuse("attention.value_length", cat("expected the key length ", h.head_dim));
   h.context_tokens = keys.u32("context_length", 1, 1u << 30);
-  h.rms_epsilon = float(keys.number("attention.layer_norm_rms_epsilon"));
+  const char* epsilon = keys.has("attention.layer_norm_epsilon") ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+  h.rms_epsilon = float(options.norm_epsilon < 0 ? keys.number(epsilon) : keys.number_or(epsilon, options.norm_epsilon));
   h.rope_theta = keys.number_or("rope.freq_base", 10000);
   h.rotary_dim = keys.u32_or("rope.dimension_count", h.head_dim, 2, 1024);
 }
 
-void read_common_hugging_face(const ModelFile& file, Hyper& h) {
-  Keys keys(file);
+void read_common_hugging_face(const ModelFile& file, const CommonOptions& options, Hyper& h) {
+  Keys keys(file, "", options.names);
   h.n_layers = keys.u32("num_hidden_layers", 1, 4096);
   h.hidden = keys.u32("hidden_size", 1, 1 << 20);
   h.n_heads = keys.u32("num_attention_heads", 1, 4096);
   h.n_kv_heads = keys.u32_or("num_key_value_heads", h.n_heads, 1, 4096);
   h.head_dim = keys.u32_or("head_dim", h.hidden / h.n_heads, 1, 1024);
   h.context_tokens = keys.u32("max_position_embeddings", 1, 1u << 30);
-  h.rms_epsilon = float(keys.number("rms_norm_eps"));
+  h.rms_epsilon = float(options.norm_epsilon < 0 ? keys.number("rms_norm_eps") : keys.number_or("rms_norm_eps", options.norm_epsilon));
   h.rotary_dim = h.head_dim;
   h.rope_theta = keys.number_or("rope_theta", 10000);
   double rotary = keys.number_or("partial_rotary_factor", 1);
   if (!(rotary > 0 && rotary <= 1)) keys.refuse("partial_rotary_factor", "expected a number above 0, at most 1");
   h.rotary_dim = keys.has("rotary_dim") ? keys.u32("rotary_dim", 2, h.head_dim) : uint32_t(h.head_dim * rotary);
-  keys.expect_text("hidden_act", "silu");
+  keys.expect_text("hidden_act", options.activation);
   for (const char* name : {"rope_parameters", "rope_scaling"}) {
     Keys rope(file, cat(name, "."));
     if (rope.has("partial_rotary_factor")) {
@@ -147,10 +171,10 @@ void read_latent(const Keys& keys, bool gguf, Hyper& h) {
 
 }  // namespace
 
-Hyper read_common(const ModelFile& file, const std::string& gguf_prefix) {
+Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const CommonOptions& options) {
   Hyper h;
-  if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, h);
-  else read_common_hugging_face(file, h);
+  if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, options, h);
+  else read_common_hugging_face(file, options, h);
   h.rope_scaling = read_rope_scaling(file, gguf_prefix, h.context_tokens);
   bool gguf = file.kind == ModelFile::Kind::gguf;
   read_latent(Keys(file, gguf ? gguf_prefix : ""), gguf, h);

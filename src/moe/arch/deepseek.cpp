@@ -98,6 +98,11 @@ const Architecture deepseek_architecture = {
         {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
-    })};
+    }),
+    {{"Moonlight-16B-A3B", 16, 2.9}, {"DeepSeek-V2-Lite", 15.7, 2.4}, {"DeepSeek-V2", 236, 21}, {"DeepSeek-V3", 671, 37},
+     {"Kimi-K2", 1040, 32}},
+    "safetensors, GGUF",
+    "llama.cpp scores V2's groups by their two best experts, transformers by the best; llama.cpp masks V3's other groups with "
+    "minus infinity, transformers with 0."};
 
 }  // namespace vkmoe

@@ -18,11 +18,6 @@ Hyper read(const ModelFile& file) {
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false),
                               float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
   read_groups(file, keys, h.gate);
-  if (!gguf) {
-    keys.expect_false("attention_bias");
-    for (const auto& type : file.metadata.value("layer_types", nlohmann::json::array()))
-      if (type != "full_attention") keys.refuse("layer_types", "expected \"full_attention\" alone");
-  }
   set_first_dense(h, keys.u32_or(gguf ? "leading_dense_block_count" : "first_k_dense_replace", 0, 0, h.n_layers));
   return h;
 }
@@ -36,6 +31,8 @@ const Architecture dots1_architecture = {
         {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
-    })};
+    }),
+    {{"dots.llm1", 142, 14}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -23,7 +23,6 @@ Hyper read(const ModelFile& file) {
     if (keys.u32_or("interleave_moe_layer_step", 1, 1, 1 << 20) != 1) keys.refuse("interleave_moe_layer_step", "expected 1");
     set_first_dense(h, keys.u32_or("leading_dense_block_count", 0, 0, h.n_layers));
   } else {
-    keys.expect_false("use_bias");
     uint32_t first = keys.u32_or("moe_layer_start_index", 0, 0, h.n_layers), step = keys.u32_or("moe_layer_interval", 1, 1, 1 << 20);
     int64_t end = keys.has("moe_layer_end_index") ? int64_t(keys.number("moe_layer_end_index")) : -1;
     if (end < 0) end = int64_t(h.n_layers) - 1;
@@ -42,6 +41,8 @@ const Architecture ernie4_5_moe_architecture = {
         {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"router_bias", "model.layers.{L}.mlp.moe_statics.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
-    })};
+    }),
+    {{"ERNIE-4.5-21B-A3B", 21.8, 3}, {"ERNIE-4.5-300B-A47B", 300, 47}},
+    "safetensors"};
 
 }  // namespace vkmoe

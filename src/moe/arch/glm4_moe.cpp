@@ -35,6 +35,8 @@ const Architecture glm4_moe_architecture = {
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.post_attention_norm.weight"},
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
-    })};
+    }),
+    {{"GLM-4.5-Air", 106, 12}, {"GLM-4.5", 355, 32}, {"GLM-4.6", 357, 32}},
+    "safetensors"};
 
 }  // namespace vkmoe

@@ -49,6 +49,8 @@ const Architecture gpt_oss_architecture = {
         {"down", "model.layers.{L}.mlp.experts.down_proj^T|model.layers.{L}.mlp.experts.down_proj_blocks",
          "blk.{L}.ffn_down_exps.weight"},
         {"down.bias", "model.layers.{L}.mlp.experts.down_proj_bias", "blk.{L}.ffn_down_exps.bias"},
-    })};
+    }),
+    {{"gpt-oss-20b", 20.9, 3.6}, {"gpt-oss-120b", 116.8, 5.1}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -20,7 +20,6 @@ Hyper read(const ModelFile& file) {
   if (!(logits_scaling > 0)) keys.refuse(gguf ? "logit_scale" : "logits_scaling", "expected a positive number");
   h.logit_scale = float(1 / logits_scaling);
   h.rope_interleaved = gguf;
-  if (!gguf) keys.expect_false("attention_bias");
   h.shared_ff = keys.u32_or(gguf ? "expert_shared_feed_forward_length" : "shared_intermediate_size", 0, 0, 1 << 24);
   h.gate = softmax_top_k(h.n_experts, h.top_k, false);
   h.gate.score = SCORE_LOGIT;
@@ -35,12 +34,15 @@ const Architecture granitemoe_architecture = {
     "granitemoe", "granitemoe|granitemoeshared", "granitemoe", read,
     with_common({
         {"router", "model.layers.{L}.block_sparse_moe.router.layer.weight", "blk.{L}.ffn_gate_inp.weight"},
+        {"gate", "(none)", "blk.{L}.ffn_gate_exps.weight"},
         {"gate_up", "model.layers.{L}.block_sparse_moe.input_linear.weight", "blk.{L}.ffn_gate_up_exps.weight"},
         {"shared_gate_up", "model.layers.{L}.shared_mlp.input_linear.weight", "(none)"},
         {"shared_gate", "(none)", "blk.{L}.ffn_gate_shexp.weight"},
         {"shared_up", "(none)", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.shared_mlp.output_linear.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"down", "model.layers.{L}.block_sparse_moe.output_linear.weight", "blk.{L}.ffn_down_exps.weight"},
-    })};
+    }),
+    {{"Granite-3.1-1B-A400M", 1.3, 0.4}, {"Granite-3.1-3B-A800M", 3.3, 0.8}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -38,7 +38,6 @@ Hyper read(const ModelFile& file) {
     h.rope_scaling.type = RopeScaling::Type::none;
   }
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
-  if (!gguf) keys.expect_false("attention_bias");
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
 }
@@ -54,6 +53,8 @@ const Architecture hunyuan_v1_moe_architecture = {
         {"shared_gate", "model.layers.{L}.mlp.shared_mlp.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
         {"shared_up", "model.layers.{L}.mlp.shared_mlp.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_mlp.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
-    })};
+    }),
+    {{"Hunyuan-A13B", 80, 13}},
+    "safetensors"};
 
 }  // namespace vkmoe

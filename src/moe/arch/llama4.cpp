@@ -104,6 +104,8 @@ const Architecture llama4_architecture = {
         {"dense_gate", "model.layers.{L}.feed_forward.gate_proj.weight", "blk.{L}.ffn_gate.weight"},
         {"dense_up", "model.layers.{L}.feed_forward.up_proj.weight", "blk.{L}.ffn_up.weight"},
         {"dense_down", "model.layers.{L}.feed_forward.down_proj.weight", "blk.{L}.ffn_down.weight"},
-    })};
+    }),
+    {{"Llama-4-Scout", 109, 17}, {"Llama-4-Maverick", 400, 17}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

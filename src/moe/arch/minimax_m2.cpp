@@ -14,6 +14,7 @@ Hyper read(const ModelFile& file) {
   h.expert_ff = keys.u32(gguf ? (keys.has("expert_feed_forward_length") ? "expert_feed_forward_length" : "feed_forward_length")
                               : "intermediate_size", 1, 1 << 24);
   h.qk_norm = QK_NORM_FULL;
+  if (!gguf) keys.expect_text("scoring_func", "sigmoid");
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, true, 1);
   h.gate.denominator_add = 0;
   h.layer_has_experts.assign(h.n_layers, true);
@@ -30,6 +31,8 @@ const Architecture minimax_m2_architecture = {
         {"gate", "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight", "blk.{L}.ffn_gate_exps.weight"},
         {"up", "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight", "blk.{L}.ffn_up_exps.weight"},
         {"down", "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight", "blk.{L}.ffn_down_exps.weight"},
-    })};
+    }),
+    {{"MiniMax-M2", 230, 10}},
+    "safetensors"};
 
 }  // namespace vkmoe

@@ -41,6 +41,8 @@ const Architecture mixtral_architecture = {
          "blk.{L}.ffn_up_exps.weight|blk.{L}.ffn_up.{E}.weight"},
         {"down", "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight",
          "blk.{L}.ffn_down_exps.weight|blk.{L}.ffn_down.{E}.weight"},
-    })};
+    }),
+    {{"Mixtral-8x7B", 46.7, 12.9}, {"Mixtral-8x22B", 141, 39}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -1,4 +1,4 @@
-// OLMoE (Muennighoff et al. 2024), after transformers' modeling_olmoe.py: RMSNorm over the whole query and key projections.
+// OLMoE (Muennighoff et al. 2024), after transformers' modeling_olmoe.py: RMSNorm over the whole query and key projections, which may be bounded then.
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -13,8 +13,9 @@ Hyper read(const ModelFile& file) {
   h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
   h.qk_norm = QK_NORM_FULL;
   h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
-  if (keys.has(gguf ? "attention.clamp_kqv" : "clip_qkv")) keys.refuse(gguf ? "attention.clamp_kqv" : "clip_qkv", "expected none");
-  if (!gguf) keys.expect_false("attention_bias");
+  const char* clip = gguf ? "attention.clamp_kqv" : "clip_qkv";
+  h.qkv_clip = float(keys.number_or(clip, 0));
+  if (keys.has(clip) && !(h.qkv_clip > 0)) keys.refuse(clip, "expected a number above 0");
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
 }
@@ -24,6 +25,9 @@ Hyper read(const ModelFile& file) {
 const Architecture olmoe_architecture = {
     "olmoe", "olmoe", "olmoe", read,
     with_common({
-    })};
+    }),
+    {{"OLMoE-1B-7B", 6.9, 1.3}},
+    "safetensors, GGUF",
+    "llama.cpp bounds queries and keys (`clip_qkv`) before their norms, transformers after them; released models do not bound them."};
 
 }  // namespace vkmoe

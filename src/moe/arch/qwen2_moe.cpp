@@ -14,12 +14,6 @@ Hyper read(const ModelFile& file) {
   h.shared_ff = keys.u32(gguf ? "expert_shared_feed_forward_length" : "shared_expert_intermediate_size", 1, 1 << 24);
   if (gguf || keys.flag_or("qkv_bias", true)) h.biased = {"q", "k", "v"};
   h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
-  if (!gguf) {
-    if (keys.u32_or("decoder_sparse_step", 1, 0, 1 << 20) != 1) keys.refuse("decoder_sparse_step", "expected 1");
-    if (file.metadata.contains("mlp_only_layers") && !file.metadata["mlp_only_layers"].empty())
-      keys.refuse("mlp_only_layers", "expected none");
-    if (keys.flag_or("use_sliding_window", false)) keys.refuse("use_sliding_window", "expected false");
-  }
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
 }
@@ -33,6 +27,8 @@ const Architecture qwen2_moe_architecture = {
         {"shared_up", "model.layers.{L}.mlp.shared_expert.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_expert.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
         {"shared_router", "model.layers.{L}.mlp.shared_expert_gate.weight", "blk.{L}.ffn_gate_inp_shexp.weight"},
-    })};
+    }),
+    {{"Qwen1.5-MoE-A2.7B", 14.3, 2.7}, {"Qwen2-57B-A14B", 57.4, 14.2}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -29,7 +29,6 @@ Hyper read(const ModelFile& file) {
       LayerAttention windowed = {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}};
       h.attention.assign(h.n_layers, windowed);
     }
-    keys.expect_false("attention_bias");
     uint32_t step = keys.u32_or("decoder_sparse_step", 1, 1, 1 << 20);
     for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts[layer] = (layer + 1) % step == 0;
     auto only = file.metadata.find("mlp_only_layers");
@@ -49,6 +48,8 @@ Hyper read(const ModelFile& file) {
 }  // namespace
 
 const Architecture qwen3_moe_architecture = {
-    "qwen3_moe", "qwen3_moe", "qwen3moe", read, with_common({})};
+    "qwen3_moe", "qwen3_moe", "qwen3moe", read, with_common({}),
+    {{"Qwen3-30B-A3B", 30.5, 3.3}, {"Qwen3-235B-A22B", 235, 22}, {"Qwen3-Coder-480B-A35B", 480, 35}},
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -77,6 +77,7 @@ class RefSession : public Session {
   std::vector<float> latent_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
   std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
   std::shared_ptr<const ModelSpec> spec_;
+  double rope_factor_;                             // of cosines and sines
   std::vector<double> frequencies_;                // of rotary pairs
   std::vector<std::vector<float>> keys_, values_;  // by layer: (position, heads of keys, values)
   std::vector<float> logits_;

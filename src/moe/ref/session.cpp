@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 
 #include "moe/ref/ref.h"
 #include "moe/weights.h"
@@ -20,6 +21,8 @@ float gated(const Activation& activation, float gate, float up) {
     up = std::clamp(up, -activation.limit, activation.limit);
     return gate / (1 + std::exp(-activation.alpha * gate)) * (up + 1);
   }
+  if (activation.kind == ACTIVATION_GELU)
+    return float(0.5 * gate * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (gate + 0.044715 * std::pow(double(gate), 3)))) * up);
   return gate / (1 + std::exp(-gate)) * up;
 }
 
@@ -37,6 +40,7 @@ RefSession::RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_
     : Session(spec->hyper.vocab, capacity_tokens), spec_(spec), keys_(spec->hyper.n_layers), values_(spec->hyper.n_layers) {
   const Hyper& h = spec->hyper;
   frequencies_ = rope_frequencies(h.rope_scaling, h.rope_theta, h.rotary_dim, capacity_tokens);
+  rope_factor_ = rope_attention_factor(h.rope_scaling, capacity_tokens);
 }
 
 std::vector<float> RefSession::norm(const NormSpec& norm, const std::vector<float>& x) const {
@@ -69,7 +73,7 @@ std::vector<float> RefSession::attention(const LayerSpec& layer, uint32_t index,
       if (norm_kind == QK_NORM_HEAD) norm_in_place(&heads[i], norm);
       clip(&heads[i], d);
       if (options.rotary)
-        rope(&heads[i], frequencies_, h.rope_scaling.attention_factor, h.rope_interleaved, position);
+        rope(&heads[i], frequencies_, rope_factor_, h.rope_interleaved, position);
       if (norm_kind == QK_NORM_AFTER_ROPE) norm_in_place(&heads[i], norm);
     }
   };
