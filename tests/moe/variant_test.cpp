@@ -82,7 +82,7 @@ TEST_CASE("what a DeepSeek configuration may not say is refused with key and val
                         {"deepseek_v3", R"({"attention_bias": true})", "key attention_bias = true is not supported"},
                         {"deepseek_v3", R"({"moe_layer_freq": 2})", "key moe_layer_freq = 2 is not supported"},
                         {"deepseek_v2", R"({"topk_method": "noaux_tc"})", "key topk_method = \"noaux_tc\" is not supported"},
-                        {"deepseek_v2", R"({"rope_scaling": {"type": "su", "factor": 2}})", "rope_scaling.type = \"su\""}}) {
+                        {"deepseek_v2", R"({"rope_scaling": {"type": "ntk", "factor": 2}})", "rope_scaling.type = \"ntk\""}}) {
     CAPTURE(c.changes);
     Changed changed(cat("goldens/", c.folder), json::parse(c.changes), 0);
     try {

@@ -102,7 +102,7 @@ const Architecture deepseek_architecture = {
     {{"Moonlight-16B-A3B", 16, 2.9}, {"DeepSeek-V2-Lite", 15.7, 2.4}, {"DeepSeek-V2", 236, 21}, {"DeepSeek-V3", 671, 37},
      {"Kimi-K2", 1040, 32}},
     "safetensors, GGUF",
-    "llama.cpp scores V2's groups by their two best experts, transformers by the best; llama.cpp masks V3's other groups with "
-    "minus infinity, transformers with 0."};
+    "llama.cpp scores V2's groups by their two best experts, transformers by the best; llama.cpp norms the latents with the "
+    "config's epsilon, transformers with 1e-6."};
 
 }  // namespace vkmoe

@@ -43,6 +43,6 @@ const Architecture ernie4_5_moe_architecture = {
         {"router_bias", "model.layers.{L}.mlp.moe_statics.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"ERNIE-4.5-21B-A3B", 21.8, 3}, {"ERNIE-4.5-300B-A47B", 300, 47}},
-    "safetensors"};
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe
