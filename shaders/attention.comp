@@ -27,6 +27,7 @@ layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads
 layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
 layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + value_dim / 4, 4)
 layout(binding = 6) readonly buffer Sinks { float sinks[]; };        // (n_heads) f32, read when p.has_sinks
+layout(binding = 7) readonly buffer PositionBias { float position_bias[]; };  // (n_heads, 2 bias_distance + 1) f32
 layout(push_constant) uniform Push { AttentionParams p; };
 
 #include "lib/key_span.glsl"
@@ -44,11 +45,19 @@ uint value_index(uint kv_head, uint position, uint column) {
   return (kv_head * p.capacity + position) * DIM4 + column;
 }
 
+uint last_visible_key(uint token) { return step_state.position + (p.all_keys != 0 ? 0 : token); }
+
+// T5's bias (Raffel et al. 2020) of a key's distance from a query.
+float bias_of(uint head, uint token, uint key) {
+  int reach = int(p.bias_distance), at = int(p.all_keys != 0 ? token : step_state.position + token);
+  return position_bias[head * (2 * p.bias_distance + 1) + uint(clamp(int(key) - at, -reach, reach) + reach)];
+}
+
 void main() {
   uint lane = gl_LocalInvocationID.x, kv_head = gl_WorkGroupID.y, column = lane % COLUMNS;
   uint group = p.n_heads / p.n_kv_heads, n_rows = p.n_tokens * group, first_row = gl_WorkGroupID.x * QUERIES;
   uint rows = min(QUERIES, n_rows - first_row);
-  uint last_position = step_state.position + (first_row + rows - 1) / group;
+  uint last_position = last_visible_key((first_row + rows - 1) / group);
   uint n_blocks = last_position / KEY_BLOCK + 1;
   uint first_block = first_visible_key(p.span, step_state.position + first_row / group) / KEY_BLOCK;
 
@@ -87,9 +96,11 @@ void main() {
         }
       }
       [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
-        uint at = step_state.position + (first_row + q) / group;
-        bool visible = key < n_keys && position <= at && position >= first_visible_key(p.span, at);
-        score[q * KEY_BLOCK + key] = visible ? dots[q] * p.scale : MINUS_INFINITY;
+        uint token = (first_row + q) / group, last = last_visible_key(token);
+        bool visible = key < n_keys && position <= last && position >= first_visible_key(p.span, last);
+        precise float s = dots[q] * p.scale;
+        if (p.bias_distance != 0) s += bias_of(kv_head * group + (first_row + q) % group, token, position);
+        score[q * KEY_BLOCK + key] = visible ? s : MINUS_INFINITY;
       }
       for (uint q = 0; p.softcap > 0.0 && q < QUERIES; ++q) {
         float s = score[q * KEY_BLOCK + key];

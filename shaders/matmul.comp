@@ -61,14 +61,19 @@ uint x_row(uint slot) {
   return (ROWS == ROWS_SORTED ? sorted[slot] : slot) / p.x_div;
 }
 
+float activated(float v) {
+  if (ACTIVATION == ACTIVATION_RELU) return max(v, 0.0);
+  // gelu(x) = x (1 + tanh(u)) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)
+  if (ACTIVATION == ACTIVATION_GELU) return v / (1.0 + exp(-1.5957691 * fma(0.044715 * v * v, v, v)));
+  return v / (1.0 + exp(-v));
+}
+
 float gated(float gate, float up) {
   if (ACTIVATION == ACTIVATION_CLAMPED_SILU) {
     gate = min(gate, p.activation.limit);
     return gate / (1.0 + exp(-p.activation.alpha * gate)) * (clamp(up, -p.activation.limit, p.activation.limit) + 1.0);
   }
-  // gelu(x) = x (1 + tanh(u)) / 2 = x sigmoid(2 u) with u = sqrt(2 / pi) (x + 0.044715 x^3)
-  if (ACTIVATION == ACTIVATION_GELU) return gate / (1.0 + exp(-1.5957691 * fma(0.044715 * gate * gate, gate, gate))) * up;
-  return gate / (1.0 + exp(-gate)) * up;
+  return activated(gate) * up;
 }
 
 void store(Job job, uint token, uint row, float gate, float up) {
@@ -84,6 +89,7 @@ void store(Job job, uint token, uint row, float gate, float up) {
     if (EPILOGUE == EPILOGUE_GATED) up += bias[(job.expert * PAIR + 1) * p.n + row];
   }
   if (EPILOGUE == EPILOGUE_GATED) y[at] = gated(gate, up);
+  else if (EPILOGUE == EPILOGUE_ACTIVATED) y[at] = activated(gate);
   else if (EPILOGUE == EPILOGUE_ADD) y[at] += p.scale * gate;
   else y[at] = p.scale * gate;
 }

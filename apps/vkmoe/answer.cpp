@@ -204,7 +204,10 @@ void Answer::generate(vkmoe_session* session, const vkmoe_sampling& sampling, ui
                       const std::vector<int32_t>& prompt_ids, bool keep_program) {
   InterruptGuard guard(session, keep_program);
   Stopwatch feed_watch;
-  vkmoe_status status = vkmoe_session_feed(session, prompt_ids.data(), prompt_ids.size());
+  vkmoe_status status = decoder_ids.empty() ? vkmoe_session_feed(session, prompt_ids.data(), prompt_ids.size())
+                                            : vkmoe_session_encode(session, prompt_ids.data(), prompt_ids.size());
+  for (size_t i = 0; i < decoder_ids.size() && status == VKMOE_OK; ++i)  // one by one, as transformers' generate() does
+    status = vkmoe_session_feed(session, &decoder_ids[i], 1);
   feed_seconds = feed_watch.seconds();
   Stopwatch watch;
   if (status == VKMOE_OK) {

@@ -58,6 +58,7 @@ class Answer {
   std::vector<int32_t> ids;
   std::string stopped_by;  // "end", "length", "context", "interrupted"
   double feed_seconds = 0, seconds = 0;
+  std::vector<int32_t> decoder_ids;  // of an encoder-decoder model: what its text begins with; the prompt is its input
 
   // Feeds the ids and generates. Ctrl-C stops it; a second one ends the program unless that is to be kept.
   void generate(vkmoe_session* session, const vkmoe_sampling& sampling, uint32_t max_tokens,

@@ -139,6 +139,14 @@ std::string token_bytes(const vkmoe_model* model, int32_t id, bool special) {
   return bytes;
 }
 
+std::vector<int32_t> decoder_prompt(const vkmoe_model* model) {
+  size_t count = 0;
+  check(vkmoe_model_decoder_prompt(model, nullptr, 0, &count));
+  std::vector<int32_t> ids(count);
+  check(vkmoe_model_decoder_prompt(model, ids.data(), ids.size(), &count));
+  return ids;
+}
+
 void check_fits(const vkmoe_session* session, size_t count, const std::string& what) {
   const uint32_t capacity_tokens = vkmoe_session_capacity_tokens(session);
   if (count > capacity_tokens) {

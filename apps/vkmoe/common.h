@@ -62,6 +62,9 @@ Session open_session(vkmoe_model* model, const RunOptions& options, bool profile
 std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, uint32_t flags);
 std::string token_bytes(const vkmoe_model* model, int32_t id, bool special = false);
 
+// The ids that a decoder's text begins with; none unless the model is an encoder-decoder model.
+std::vector<int32_t> decoder_prompt(const vkmoe_model* model);
+
 // Fails unless `count` tokens fit in the session; `what` names them ("the prompt").
 void check_fits(const vkmoe_session* session, size_t count, const std::string& what);
 

@@ -37,6 +37,10 @@ std::string table(const Json& model) {
   row(text, "bytes per decoded token", bytes_text(model.at("bytes_per_decoded_token").get<double>()));
   text += "\nhyper-parameters\n";
   rows(text, model.at("hyper_parameters"));
+  if (model.contains("encoder")) {
+    text += "\nencoder\n";
+    rows(text, model.at("encoder"));
+  }
   text += "\ntensors\n";
   row(text, "  count", scalar(model.at("tensors").at("count")));
   for (const Json& type : model.at("tensors").at("by_type")) {

@@ -108,6 +108,12 @@ VKMOE_API void vkmoe_model_close(vkmoe_model *model);
 VKMOE_API uint32_t vkmoe_model_vocab_size(const vkmoe_model *model);
 VKMOE_API uint32_t vkmoe_model_context_tokens(const vkmoe_model *model);
 
+/* The ids that a decoder's text begins with, of an encoder-decoder model (Switch Transformers, NLLB-MoE): its start token,
+ * then the first token that generation_config.json forces, if any. *count is 0 for every other model. Writes at most
+ * `capacity` ids and the full number to *count; ids may be NULL when capacity is 0. */
+VKMOE_API vkmoe_status vkmoe_model_decoder_prompt(const vkmoe_model *model, int32_t *ids, size_t capacity,
+                                                  size_t *count);
+
 /* The families of models that run, as a JSON object: "families", each with the names it has in files ("model_type",
  * "gguf_architecture"), the forms in which tests hold it to logits from outside ("tried_as"), what other engines compute
  * differently ("others_differ") and the released "models" with their parameters and, for each memory, the type with the
@@ -123,7 +129,8 @@ VKMOE_API vkmoe_status vkmoe_inspect_json(const char *path, uint32_t context_tok
 
 enum {
   VKMOE_TOKENIZE_SPECIAL = 1, /* text that looks like a special token becomes that token */
-  VKMOE_TOKENIZE_BOS = 2      /* put the beginning-of-sequence token first where the model wants one */
+  VKMOE_TOKENIZE_BOS = 2,     /* put the beginning-of-sequence token first where the model wants one */
+  VKMOE_TOKENIZE_EOS = 4      /* put the end-of-sequence token last, as the input of an encoder wants it */
 };
 
 /* Ids of exactly these bytes. Writes at most `capacity` ids and the full number to *count; ids may be NULL when
@@ -181,6 +188,13 @@ VKMOE_API uint32_t vkmoe_session_position_tokens(const vkmoe_session *session);
 
 /* Forgets all tokens from position_tokens on (0: all). */
 VKMOE_API vkmoe_status vkmoe_session_rewind(vkmoe_session *session, uint32_t position_tokens);
+
+/* Encoder-decoder models only: the encoder reads the whole input, of at most capacity_tokens ids. What is fed, generated,
+ * rewound and counted afterwards are the decoder's tokens, which begin with vkmoe_model_decoder_prompt(); those of an
+ * earlier input are forgotten. Such models take all tokens of a call in one pass (chunk_tokens is not looked at), because
+ * their experts have room for so many tokens of a pass only: as in transformers, logits may differ between tokens fed
+ * together and one by one. */
+VKMOE_API vkmoe_status vkmoe_session_encode(vkmoe_session *session, const int32_t *ids, size_t count);
 
 /* Appends tokens to the context. Logits of the last of them are kept on the device. */
 VKMOE_API vkmoe_status vkmoe_session_feed(vkmoe_session *session, const int32_t *ids, size_t count);

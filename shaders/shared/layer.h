@@ -1,4 +1,4 @@
-// Interface of the kernels around the experts: embed, rmsnorm, layernorm, rope_cache, latent_cache, attention,
+// Interface of the kernels around the experts: embed, add_positions, rmsnorm, layernorm, rope_cache, latent_cache, attention,
 // attention_merge.
 #ifndef VKMOE_SHARED_LAYER_H
 #define VKMOE_SHARED_LAYER_H
@@ -37,6 +37,12 @@ struct EmbedParams {
   uint y_stride;     // floats
   uint row_tiles;
   float scale;
+};
+
+struct PositionParams {
+  uint width;       // values of a row
+  uint stride;      // floats between rows
+  uint padding_id;  // a token that has no position
 };
 
 // Norms of the residual stream.
@@ -103,6 +109,9 @@ struct AttentionParams {
   uint out_stride;  // floats between tokens of the output
   KeySpan span;
   uint has_sinks;   // 1: a logit per head takes part in the softmax, with no value (Xiao et al. 2023)
+  uint all_keys;    // 1: every query sees the keys up to Step::position, and row i is at position i (encoders, and decoders
+                    // that attend to an encoder's output)
+  uint bias_distance;  // T5's position bias reaches so far either way, where it stays as it is; 0: no bias
   uint max_blocks;  // partial results per query (split)
   float scale;
   float softcap;    // scores become softcap * tanh(score / softcap); 0: as they are

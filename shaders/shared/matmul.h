@@ -17,10 +17,12 @@
 #define EPILOGUE_STORE 0    // y = scale * v
 #define EPILOGUE_ADD 1      // y += scale * v
 #define EPILOGUE_GATED 2    // tiles alternate gate, up: y = activation(gate) * up
+#define EPILOGUE_ACTIVATED 3  // y = activation(v): a feed-forward layer without a gate
 
 #define ACTIVATION_SILU 0          // SwiGLU (Shazeer 2020)
 #define ACTIVATION_CLAMPED_SILU 1  // gpt-oss: gate at most limit, up within +-limit; gate * sigmoid(alpha gate) * (up + 1)
-#define ACTIVATION_GELU 2          // the tanh form (Hendrycks & Gimpel 2016): gelu(gate) * up
+#define ACTIVATION_GELU 2          // the tanh form (Hendrycks & Gimpel 2016): gelu(v)
+#define ACTIVATION_RELU 3          // max(v, 0)
 
 struct Activation {
   uint kind;  // ACTIVATION_*

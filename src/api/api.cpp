@@ -25,10 +25,12 @@ const Tokenizer& tokenizer_of(const vkmoe_model* model) {
 
 std::vector<int32_t> tokenize(const Tokenizer& tokenizer, const char* text, size_t text_bytes, uint32_t flags) {
   if (text_bytes) need(text, "text");
-  if (flags & ~uint32_t(VKMOE_TOKENIZE_SPECIAL | VKMOE_TOKENIZE_BOS))
+  if (flags & ~uint32_t(VKMOE_TOKENIZE_SPECIAL | VKMOE_TOKENIZE_BOS | VKMOE_TOKENIZE_EOS))
     fail(VKMOE_ERROR_INVALID_ARGUMENT, "flags: expected VKMOE_TOKENIZE_* values, found ", flags);
   std::vector<int32_t> ids = tokenizer.encode({text ? text : "", text_bytes}, flags & VKMOE_TOKENIZE_SPECIAL);
   if ((flags & VKMOE_TOKENIZE_BOS) && tokenizer.add_bos && tokenizer.bos >= 0) ids.insert(ids.begin(), tokenizer.bos);
+  bool ended = !ids.empty() && std::find(tokenizer.end_ids.begin(), tokenizer.end_ids.end(), ids.back()) != tokenizer.end_ids.end();
+  if ((flags & VKMOE_TOKENIZE_EOS) && !ended && !tokenizer.end_ids.empty()) ids.push_back(tokenizer.end_ids[0]);
   return ids;
 }
 
@@ -144,6 +146,17 @@ void vkmoe_model_close(vkmoe_model* model) { delete model; }
 
 uint32_t vkmoe_model_vocab_size(const vkmoe_model* model) { return model ? model->hyper().vocab : 0; }
 uint32_t vkmoe_model_context_tokens(const vkmoe_model* model) { return model ? model->hyper().context_tokens : 0; }
+
+vkmoe_status vkmoe_model_decoder_prompt(const vkmoe_model* model, int32_t* ids, size_t capacity, size_t* count) {
+  return guard([&] {
+    need(model, "model");
+    need(count, "count");
+    if (capacity) need(ids, "ids");
+    const std::vector<int32_t>& prompt = model->hyper().decoder_prompt;
+    std::copy_n(prompt.begin(), std::min(capacity, prompt.size()), ids);
+    *count = prompt.size();
+  });
+}
 
 vkmoe_status vkmoe_models_json(char** text) {
   return guard([&] {
@@ -266,6 +279,13 @@ uint32_t vkmoe_session_position_tokens(const vkmoe_session* session) { return se
 
 vkmoe_status vkmoe_session_rewind(vkmoe_session* session, uint32_t position_tokens) {
   return guard([&] { session_of(session).rewind(position_tokens); });
+}
+
+vkmoe_status vkmoe_session_encode(vkmoe_session* session, const int32_t* ids, size_t count) {
+  return guard([&] {
+    if (count) need(ids, "ids");
+    session_of(session).encode(ids, count);
+  });
 }
 
 vkmoe_status vkmoe_session_feed(vkmoe_session* session, const int32_t* ids, size_t count) {

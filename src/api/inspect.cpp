@@ -17,6 +17,24 @@ nlohmann::ordered_json per_layer(const Hyper& h, uint32_t KeySpan::*member) {
   return same ? all[0] : all;
 }
 
+std::vector<uint32_t> dense_layers(const Hyper& h) {
+  std::vector<uint32_t> dense;
+  for (uint32_t i = 0; i < h.n_layers; ++i)
+    if (!h.layer_has_experts[i]) dense.push_back(i);
+  return dense;
+}
+
+// What an encoder has for itself; capacities are the decoder's, too.
+nlohmann::ordered_json encoder_json(const ModelSpec& encoder) {
+  const Hyper& h = encoder.hyper;
+  nlohmann::ordered_json json = {{"layers", h.n_layers}, {"heads", h.n_heads}, {"dense_layers", dense_layers(h)},
+                                 {"expert_ff", h.expert_ff}};
+  if (h.capacity_fraction > 0) json["expert_capacity_of_tokens"] = h.capacity_fraction;
+  else json["expert_capacity"] = h.gate.capacity;
+  json["experts_by_rank"] = h.gate.expert_of_rank != 0;
+  return json;
+}
+
 }  // namespace
 
 std::string inspect_json(const std::string& path, uint32_t context_tokens) {
@@ -36,7 +54,11 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
   for (const auto& [type, sums] : by_type) types.push_back({{"type", type}, {"count", sums.first}, {"bytes", sums.second}});
 
   const uint32_t chunk = std::min(512u, context);  // of a GPU
-  uint64_t cache = kv_cache_bytes(h, context), activations = activation_bytes(h, context, chunk);
+  uint64_t cache = kv_cache_bytes(h, context), activations = activation_bytes(h, context, h.gate.drop ? context : chunk);
+  if (spec.encoder) {
+    cache += kv_cache_bytes(spec.encoder->hyper, context);
+    activations += activation_bytes(spec.encoder->hyper, context, context);
+  }
   ordered_json tokenizer;
   bool chat = false;
   try {
@@ -46,9 +68,6 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
   } catch (const Error& error) {
     tokenizer = {{"error", error.what()}};
   }
-  std::vector<uint32_t> dense;
-  for (uint32_t i = 0; i < h.n_layers; ++i)
-    if (!h.layer_has_experts[i]) dense.push_back(i);
   std::string name = file->metadata.contains("general.name") && file->metadata["general.name"].is_string()
                          ? file->metadata["general.name"].get<std::string>()
                          : "";
@@ -73,7 +92,7 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
         {"experts", h.n_experts},
         {"experts_per_token", h.top_k},
         {"expert_ff", h.expert_ff},
-        {"dense_layers", dense},
+        {"dense_layers", dense_layers(h)},
         {"renormalize", h.gate.renormalize != 0},
         {"tied_head", spec.tied_head}}},
       {"parameters", {{"total", count.total}, {"active", count.active}}},
@@ -89,6 +108,7 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
       {"tokenizer", tokenizer},
       {"chat_template", chat},
   };
+  if (spec.encoder) all["encoder"] = encoder_json(*spec.encoder);
   return all.dump(2, ' ', false, ordered_json::error_handler_t::replace);
 }
 

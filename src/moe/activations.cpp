@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/numeric.h"
+#include "moe/positions.h"
 
 namespace vkmoe {
 namespace {
@@ -36,6 +37,8 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("router logits", rows(chunk, std::max(h.n_experts, 1u)));
   add("expert ids", assignments * 4);
   add("expert weights", assignments * 4);
+  add("chosen experts", h.gate.drop ? assignments * 4 : 16);
+  add("chosen scores", h.gate.drop ? assignments * 4 : 16);
   add("expert counts", ceil_div(assignments, SORT_CHUNK) * std::max(h.n_experts, 1u) * 4);
   add("expert offsets", (h.n_experts + 1ull) * 4);
   add("sorted assignments", assignments * 4);
@@ -51,10 +54,14 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("shared logit", rows(shared_rows, 1));
   add("shared ids", shared_rows * 4);
   add("shared weights", shared_rows * 4);
-  add("logits", h.vocab * 4ull);
-  add("adjusted logits", h.vocab * 4ull);
-  add("logits of many rows", std::max<uint64_t>(all_logits_bytes / (h.vocab * 4ull), 1) * h.vocab * 4ull);
-  add("angles", uint64_t(capacity) * h.rotary_dim * 4);
+  uint64_t row_bytes = h.bidirectional ? 16 : h.vocab * 4ull;  // an encoder has no logits
+  add("logits", row_bytes);
+  add("adjusted logits", row_bytes);
+  add("logits of many rows", h.bidirectional ? 16 : std::max<uint64_t>(all_logits_bytes / row_bytes, 1) * row_bytes);
+  add("angles", std::max<uint64_t>(uint64_t(capacity) * h.rotary_dim * 4, 16));
+  add("positions", h.sinusoidal ? (capacity + 1ull) * h.hidden * 4 : 16);
+  add("end of the input", sizeof(Step));
+  add("cross attention groups", 16);
   add("step", sizeof(Step));
   add("tokens", chunk * 4ull);
   add("history", HISTORY * 4);
@@ -76,10 +83,15 @@ void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t 
   device.upload(buffer, 0, table.data(), table.size() * 4);
 }
 
+// How many layers' worth of keys and values are kept.
+uint64_t cached_layers(const Hyper& h) { return h.bidirectional ? 1 : h.n_layers * (h.cross_attention ? 2ull : 1ull); }
+
 }  // namespace
 
+uint64_t kv_layer_bytes(const Hyper& h) { return (h.latent.kv_rank ? 1ull : 2ull) * h.n_kv_heads * h.head_dim * 4; }
+
 uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens) {
-  return (h.latent.kv_rank ? 1ull : 2ull) * h.n_layers * h.n_kv_heads * h.head_dim * 4 * capacity_tokens;
+  return kv_layer_bytes(h) * cached_layers(h) * capacity_tokens;
 }
 
 uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens) {
@@ -104,9 +116,12 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
     zero.fill(buffer, 0);
     return buffer;
   };
-  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+  for (uint32_t layer = 0; layer < (h.bidirectional ? 1 : h.n_layers); ++layer) {
     keys.push_back(make("keys", layer_bytes));
     if (!h.latent.kv_rank) values.push_back(make("values", layer_bytes));
+    if (!h.cross_attention) continue;
+    cross_keys.push_back(make("cross keys", layer_bytes));
+    cross_values.push_back(make("cross values", layer_bytes));
   }
   std::vector<Buffer> made;
   list_activations(h, capacity, chunk, [&](const char* name, uint64_t size) { made.push_back(make(name, size)); });
@@ -125,6 +140,8 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   router = rows(h.n_experts);
   routing.ids = next();
   routing.weights = next();
+  routing.chosen = next();
+  routing.scores = next();
   routing.counts = next();
   routing.offsets = next();
   routing.sorted = next();
@@ -146,6 +163,9 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   all_logits = next();
   logits_rows = uint32_t(all_logits.size() / (h.vocab * 4ull));
   angles = next();
+  positions = next();
+  input_end = next();
+  cross_groups = next();
   step = next();
   tokens = next();
   history = next();
@@ -154,7 +174,11 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   ring = device.create_buffer(SAMPLE_RING * 4, MemoryUse::readback, "sampled ids");
   zero.end();
   device.wait(device.submit({&zero}));
-  fill_angles(device, angles, h, capacity);
+  if (h.rotary_dim) fill_angles(device, angles, h, capacity);
+  if (h.sinusoidal) {
+    std::vector<float> table = sinusoidal_positions(capacity, h.hidden, h.padding_id);
+    device.upload(positions, 0, table.data(), table.size() * 4);
+  }
 }
 
 Routing Activations::routing_for(uint32_t n_tokens) const {

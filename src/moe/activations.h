@@ -13,7 +13,11 @@ struct Activations {
 
   uint32_t capacity, chunk, max_blocks;
 
-  std::vector<Buffer> keys, values;  // by layer; no values with latent attention
+  std::vector<Buffer> keys, values;  // by layer; no values with latent attention, one cache for all layers of an encoder
+  std::vector<Buffer> cross_keys, cross_values;  // of the encoder's output, by layer of a decoder
+  Buffer input_end;                  // a Step whose position is the last one of an encoder's input, for encoder and decoder
+  Buffer cross_groups;               // of the dispatch of attention to the encoder's output
+  Buffer positions;                  // (1 + capacity, hidden): sinusoidal; row 0 is zero
   Buffer angles;                     // (capacity, rotary_dim / 2, 2): cos, sin, scaled
   Buffer step, tokens, history, rule, ring;
   Buffer attention_groups;
@@ -43,8 +47,15 @@ struct Activations {
   uint32_t logits_rows;
 
   Routing routing_for(uint32_t n_tokens) const;
-  KvCache cache(uint32_t layer) const { return {keys[layer], values.empty() ? keys[layer] : values[layer]}; }
+  KvCache cache(uint32_t layer) const {
+    const Buffer& k = keys[layer % keys.size()];
+    return {k, values.empty() ? k : values[layer % values.size()]};
+  }
+  KvCache cross_cache(uint32_t layer) const { return {cross_keys[layer], cross_values[layer]}; }
 };
+
+// Bytes of keys and values of one token in one layer.
+uint64_t kv_layer_bytes(const Hyper& h);
 
 // Bytes that Activations takes for the cache, and for the rest, without making it.
 uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens);

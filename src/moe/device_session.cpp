@@ -15,6 +15,12 @@ constexpr uint32_t most_steps = 16;      // in a submission; at most SAMPLE_RING
 constexpr size_t kept_passes = 4;
 constexpr uint32_t short_pass = 16;      // tokens up to which a pass is one submission
 
+// Experts with a capacity have room for so many of all tokens, so these are never taken apart.
+uint32_t most_of_a_pass(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens) {
+  if (model.hyper.gate.drop) return capacity_tokens;
+  return std::min(capacity_tokens, chunk_tokens ? chunk_tokens : default_chunk_tokens(model.device->caps()));
+}
+
 uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chunk * 4ull; }
 
 }  // namespace
@@ -24,12 +30,15 @@ DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tok
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
                              const Tuning& tuning)
-    : Session(model->hyper.vocab, capacity_tokens),
+    : Session(model->hyper.vocab, capacity_tokens, model->encoder != nullptr),
       model_(model),
       tuning_(tuning),
-      a_(*model, capacity_tokens,
-         std::min(capacity_tokens, chunk_tokens ? chunk_tokens : default_chunk_tokens(model->device->caps()))),
+      a_(*model, capacity_tokens, most_of_a_pass(*model, capacity_tokens, chunk_tokens)),
       profile_(profile) {
+  if (model->encoder) {
+    encoder_ = std::make_unique<Activations>(*model->encoder, capacity_tokens, capacity_tokens);
+    encoder_->input_end = a_.input_end;
+  }
   control_ = model->device->create_buffer(control_bytes(a_.chunk), MemoryUse::upload, "control");
   start_ = model->device->counters();
 }
@@ -50,6 +59,25 @@ std::unique_ptr<Recording> DeviceSession::record(const std::string& name, const 
   return recording;
 }
 
+DeviceSession::Pass DeviceSession::record_pass(const Model& model, const Activations& a, uint32_t n, const std::string& name,
+                                               const std::function<void(Recorder&)>& first,
+                                               const std::function<void(Recorder&)>& last) {
+  Pass made;
+  uint32_t n_layers = model.hyper.n_layers, piece = n <= short_pass ? n_layers : std::max(1u, n_layers / 8);
+  for (uint32_t begin = 0; begin < n_layers; begin += piece) {
+    uint32_t end = std::min(begin + piece, n_layers);
+    made.push_back(record(cat(name, ", layers ", begin, " to ", end - 1), [&](Recorder& r) {
+      if (begin == 0) {
+        first(r);
+        record_embedding(r, model, a, n);
+      }
+      record_layers(r, model, a, n, begin, end);
+      if (end == n_layers) last(r);
+    }));
+  }
+  return made;
+}
+
 const DeviceSession::Pass& DeviceSession::pass(uint32_t n) {
   auto known = passes_.find(n);
   if (known != passes_.end()) return known->second;
@@ -57,25 +85,15 @@ const DeviceSession::Pass& DeviceSession::pass(uint32_t n) {
     passes_.erase(pass_order_.front());
     pass_order_.erase(pass_order_.begin());
   }
-  Pass made;
-  uint32_t n_layers = model_->hyper.n_layers;
-  uint32_t piece = n <= short_pass ? n_layers : std::max(1u, n_layers / 8);
-  for (uint32_t first = 0; first < n_layers; first += piece) {
-    uint32_t end = std::min(first + piece, n_layers);
-    made.push_back(record(cat("pass of ", n, " tokens, layers ", first, " to ", end - 1), [&](Recorder& r) {
-      if (first == 0) {
-        r.recording.copy({control_, 0, sizeof(Step)}, {a_.step, 0, sizeof(Step)});
-        r.recording.copy({control_, sizeof(Step), HISTORY * 4}, {a_.history, 0, HISTORY * 4});
-        r.recording.copy({control_, sizeof(Step) + HISTORY * 4, n * 4ull}, {a_.tokens, 0, n * 4ull});
-        if (n == 1)
-          begin_step(r, a_.step, a_.attention_groups, model_->hyper.n_heads, model_->hyper.n_kv_heads,
-                     model_->hyper.head_dim, key_spans(model_->hyper), false);
-        record_embedding(r, *model_, a_, n);
-      }
-      record_layers(r, *model_, a_, n, first, end);
-      if (end == n_layers) record_last_logits(r, *model_, a_, n);
-    }));
-  }
+  const Hyper& h = model_->hyper;
+  auto first = [&](Recorder& r) {
+    r.recording.copy({control_, 0, sizeof(Step)}, {a_.step, 0, sizeof(Step)});
+    r.recording.copy({control_, sizeof(Step), HISTORY * 4}, {a_.history, 0, HISTORY * 4});
+    r.recording.copy({control_, sizeof(Step) + HISTORY * 4, n * 4ull}, {a_.tokens, 0, n * 4ull});
+    if (n == 1) begin_step(r, a_.step, a_.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, key_spans(h), false);
+  };
+  Pass made = record_pass(*model_, a_, n, cat("pass of ", n, " tokens"), first,
+                          [&](Recorder& r) { record_last_logits(r, *model_, a_, n); });
   pass_order_.push_back(n);
   return passes_.emplace(n, std::move(made)).first->second;
 }
@@ -112,10 +130,40 @@ void DeviceSession::set_step(const int32_t* new_ids, uint32_t count, uint32_t po
   std::memcpy(to + sizeof(Step) + HISTORY * 4, new_ids, count * 4ull);
 }
 
+void DeviceSession::forward_encoder(const int32_t* ids, uint32_t count) {
+  check_cancelled();
+  check_length(count);
+  Device& device = *model_->device;
+  const Hyper& h = model_->encoder->hyper;
+  Step begin = {0, count, 0, 0}, end = {count - 1, count, 0, 0};
+  device.upload(encoder_->step, 0, &begin, sizeof(begin));
+  device.upload(encoder_->input_end, 0, &end, sizeof(end));
+  device.upload(encoder_->tokens, 0, ids, count * 4ull);
+  auto first = [&](Recorder& r) {
+    if (count == 1)
+      begin_step(r, encoder_->step, encoder_->attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, key_spans(h), false);
+  };
+  Pass pieces = record_pass(*model_->encoder, *encoder_, count, cat("encoder of ", count, " tokens"), first,
+                            [&](Recorder& r) { record_encoder_output(r, *model_, *encoder_, a_, count); });
+  std::vector<const Recording*> all;
+  for (const auto& piece : pieces) all.push_back(piece.get());
+  run(all);
+  input_tokens_ = count;
+}
+
+// One invocation of attention walks over all keys of a pass that cannot be taken apart.
+void DeviceSession::check_length(uint32_t keys) const {
+  uint64_t most = tuning_.most_walked_keys(model_->hyper.head_dim);
+  if (keys > most)
+    fail(VKMOE_ERROR_UNSUPPORTED, "a pass over ", keys, " tokens is too long for ", model_->device->caps().name,
+         ": expected at most ", most);
+}
+
 void DeviceSession::forward(const int32_t* new_ids, uint32_t count, uint32_t position, float* all_logits) {
   for (uint32_t done = 0; done < count;) {
     check_cancelled();
     uint32_t n = std::min(count - done, a_.chunk);
+    if (n > 1 && model_->hyper.gate.drop) check_length(position + done + n);
     if (position + done + n > tuning_.most_walked_keys(model_->hyper.head_dim)) n = 1;  // one token's keys are shared out
     set_step(new_ids + done, n, position + done);
     std::vector<const Recording*> pieces;
@@ -189,13 +237,14 @@ std::vector<int32_t> DeviceSession::step(const SampleRule& rule, uint32_t most) 
 uint64_t DeviceSession::bytes_per_token() const {
   const Hyper& h = model_->hyper;
   uint64_t keys = 0;  // that all layers see
+  if (h.cross_attention) keys += uint64_t(h.n_layers) * input_tokens_;
   for (const LayerAttention& layer : h.attention) {
     uint64_t seen = position();
     if (layer.span.window) seen = std::min<uint64_t>(seen, layer.span.window);
     if (layer.span.chunk && seen) seen = std::min<uint64_t>(seen, (position() - 1) % layer.span.chunk + 1);
     keys += seen;
   }
-  return model_->parameters.decode_weight_bytes + kv_cache_bytes(h, 1) / h.n_layers * keys;
+  return model_->parameters.decode_weight_bytes + kv_layer_bytes(h) * keys;
 }
 
 nlohmann::json DeviceSession::stats() const {

@@ -20,6 +20,7 @@ class DeviceSession : public Session {
 
  protected:
   void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) override;
+  void forward_encoder(const int32_t* ids, uint32_t count) override;
   void read_logits(float* out) override;
   std::vector<int32_t> step(const SampleRule& rule, uint32_t most) override;
   int32_t choose(const SampleRule& rule) override;
@@ -28,8 +29,12 @@ class DeviceSession : public Session {
   // A pass in pieces, each submitted on its own so that none runs long.
   using Pass = std::vector<std::unique_ptr<Recording>>;
   const Pass& pass(uint32_t n_tokens);
+  // Records the layers of a model in pieces; first and last are recorded before and after all of them.
+  Pass record_pass(const Model& model, const Activations& a, uint32_t n_tokens, const std::string& name,
+                   const std::function<void(Recorder&)>& first, const std::function<void(Recorder&)>& last);
   std::unique_ptr<Recording> record(const std::string& name, const std::function<void(Recorder&)>& body);
   void run(const std::vector<const Recording*>& recordings);
+  void check_length(uint32_t keys) const;
   void set_step(const int32_t* ids, uint32_t count, uint32_t position);
   void set_rule(const SampleRule& rule);
   void copy_all_logits(uint32_t n_tokens, float* out);
@@ -38,6 +43,8 @@ class DeviceSession : public Session {
   std::shared_ptr<Model> model_;
   Tuning tuning_;
   Activations a_;
+  std::unique_ptr<Activations> encoder_;  // of an encoder-decoder model
+  uint32_t input_tokens_ = 0;             // that the encoder has read
   bool profile_;
   Buffer control_;  // written by the host: Step, tokens, history
   std::map<uint32_t, Pass> passes_;

@@ -1,5 +1,7 @@
 #include "moe/model.h"
 
+#include "moe/positions.h"
+
 namespace vkmoe {
 namespace {
 
@@ -33,6 +35,18 @@ void place_latent_attention(Device& device, const LayerSpec& spec, DeviceLayer& 
   layer.v_b = place_weight(device, spec.v_b, nullptr, name("values"), placed);
 }
 
+// One Weight where the formats agree, else one for each.
+std::vector<Weight> place_stacked(Device& device, const std::vector<const Matrix*>& parts, const std::string& name, const Placed& placed) {
+  std::vector<Weight> placed_weights;
+  Matrix whole = stack(parts);
+  if (whole.one_format()) {
+    placed_weights.push_back(place_weight(device, whole, nullptr, name, placed));
+  } else {
+    for (const Matrix* m : parts) placed_weights.push_back(place_weight(device, *m, nullptr, name, placed));
+  }
+  return placed_weights;
+}
+
 DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, uint32_t index, const Placed& placed) {
   auto name = [&](const char* what) { return cat("layer ", index, " ", what); };
   DeviceLayer layer;
@@ -50,17 +64,18 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
   layer.router_bias = place_vector(device, joined({spec.router_bias}), name("router bias"));
   std::vector<const Matrix*> parts = {&spec.q, &spec.k, &spec.v};
   if (spec.kv_a) parts = {spec.q_a ? &spec.q_a : &spec.q, &spec.kv_a};
-  Matrix qkv = stack(parts);
-  if (qkv.one_format()) {
-    layer.qkv.push_back(place_weight(device, qkv, nullptr, name("qkv"), placed));
-  } else {
-    for (const Matrix* m : parts) layer.qkv.push_back(place_weight(device, *m, nullptr, name("qkv"), placed));
-  }
+  layer.qkv = place_stacked(device, parts, name("qkv"), placed);
   if (spec.kv_a) place_latent_attention(device, spec, layer, index, placed);
   layer.o = place_weight(device, spec.o, nullptr, name("attention output"), placed);
+  if (h.cross_attention) {
+    layer.cross.norm = place_norm(device, h, spec.cross_norm, name("cross attention norm"));
+    layer.cross.q = place_weight(device, spec.cross_q, nullptr, name("cross attention queries"), placed);
+    layer.cross.kv = place_stacked(device, {&spec.cross_k, &spec.cross_v}, name("cross attention kv"), placed);
+    layer.cross.o = place_weight(device, spec.cross_o, nullptr, name("cross attention output"), placed);
+  }
   layer.has_experts = bool(spec.router);
   if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed);
-  layer.gate_up = place_weight(device, spec.gate, &spec.up, name("expert gate and up"), placed);
+  layer.gate_up = place_weight(device, spec.gate, h.gated ? &spec.up : nullptr, name("expert gate and up"), placed);
   layer.down = place_weight(device, spec.down, nullptr, name("expert down"), placed);
   if (spec.shared_gate) {
     layer.shared_gate_up = place_weight(device, spec.shared_gate, &spec.shared_up, name("shared gate and up"), placed);
@@ -74,30 +89,47 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
 
 uint64_t Model::weight_bytes() const {
   uint64_t bytes = embedding.bytes() + (head.shards.empty() ? 0 : head.bytes()) + final_norm.size();
+  if (encoder) bytes += encoder->weight_bytes() - embedding.bytes();
   for (const DeviceLayer& l : layers) {
     bytes += l.attention_norm.size() + l.ffn_norm.size() + l.qk_norms.size() + l.o.bytes() + l.gate_up.bytes() + l.down.bytes();
     for (const Weight& w : l.qkv) bytes += w.bytes();
     bytes += l.q_a_norm.size() + l.kv_a_norm.size() + l.q_b.bytes() + l.k_b.bytes() + l.v_b.bytes();
+    for (const Weight& w : l.cross.kv) bytes += w.bytes();
+    bytes += l.cross.q.bytes() + l.cross.o.bytes();
     if (l.has_experts) bytes += l.router.bytes();
     bytes += l.shared_gate_up.bytes() + l.shared_down.bytes() + l.shared_router.bytes();
   }
   return bytes;
 }
 
-std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSpec& spec,
-                                   const std::function<void(uint64_t, uint64_t)>& progress) {
+namespace {
+
+// shared: nullptr, or the model whose embedding an encoder has, too.
+std::shared_ptr<Model> place_stack(std::shared_ptr<Device> device, const ModelSpec& spec, const Model* shared, const Placed& placed) {
   auto model = std::make_shared<Model>();
   model->device = device;
   model->hyper = spec.hyper;
   model->parameters = count_parameters(spec);
-  uint64_t done = 0, total = model->parameters.weight_bytes;
-  Placed placed = [&](uint64_t bytes) { progress(std::min(done += bytes, total), total); };
-  progress(0, total);
-  model->embedding = place_weight(*device, spec.embedding, nullptr, "embedding", placed);
-  if (!spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
+  model->embedding = shared ? shared->embedding : place_weight(*device, spec.embedding, nullptr, "embedding", placed);
+  if (!shared && !spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
   model->final_norm = place_norm(*device, spec.hyper, spec.final_norm, "final norm");
+  std::vector<float> bias = {0};
+  if (spec.position_bias) bias = position_bias(spec.hyper, vector_values(*spec.position_bias));
+  model->position_bias = place_vector(*device, bias, "position bias");
   for (uint32_t i = 0; i < spec.hyper.n_layers; ++i)
     model->layers.push_back(place_layer(*device, spec.hyper, spec.layers[i], i, placed));
+  if (spec.encoder) model->encoder = place_stack(device, *spec.encoder, model.get(), placed);
+  return model;
+}
+
+}  // namespace
+
+std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSpec& spec,
+                                   const std::function<void(uint64_t, uint64_t)>& progress) {
+  uint64_t done = 0, total = count_parameters(spec).weight_bytes;
+  Placed placed = [&](uint64_t bytes) { progress(std::min(done += bytes, total), total); };
+  progress(0, total);
+  std::shared_ptr<Model> model = place_stack(device, spec, nullptr, placed);
   progress(total, total);
   return model;
 }

@@ -9,6 +9,13 @@
 
 namespace vkmoe {
 
+// A decoder layer's attention to the encoder's output.
+struct DeviceCross {
+  Buffer norm;
+  Weight q, o;
+  std::vector<Weight> kv;  // one below the other: one Weight where the formats agree, else two
+};
+
 struct DeviceLayer {
   Buffer attention_norm, ffn_norm;            // (hidden) f32; of a LayerNorm (2, hidden): weights, then biases
   Buffer attention_post_norm, ffn_post_norm;  // (hidden), with post_norms
@@ -21,9 +28,10 @@ struct DeviceLayer {
   Weight o;
   bool has_experts = false;
   Weight router;                    // (n_experts, hidden)
-  Weight gate_up;                   // paired; one expert in a dense layer
+  Weight gate_up;                   // paired where gated; one expert in a dense layer
   Weight down;
   Buffer router_bias;               // read where the model has one
+  DeviceCross cross;                // of a decoder
   Weight shared_gate_up, shared_down, shared_router;  // no shards where there is no such weight
 };
 
@@ -33,7 +41,9 @@ struct Model {
   ParameterCount parameters;
   Weight embedding, head;  // head.shards is empty when the embedding serves as the head
   Buffer final_norm;
+  Buffer position_bias;  // (n_heads, 2 position_distance + 1), read where there are position_buckets
   std::vector<DeviceLayer> layers;
+  std::shared_ptr<Model> encoder;  // with this model's embedding
 
   const Weight& output() const { return head.shards.empty() ? embedding : head; }
   uint64_t weight_bytes() const;  // on the device

@@ -20,6 +20,7 @@ const Architecture& recognise(const ModelFile& file) {
   std::string found = at->get<std::string>(), known;
   for (const Architecture* a : architectures()) {
     for (const std::string& name : split_at_bars(gguf ? a->gguf : a->hugging_face)) {
+      if (name.empty()) continue;  // the family has no such files
       if (name == found) return *a;
       known += (known.empty() ? "" : ", ") + name;
     }
@@ -105,8 +106,13 @@ class Finder {
       else made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
     }
     if (biased_.count(role)) {
-      const Tensor& bias = plain(file_.require(name_of(role + ".bias", layer), {n_experts, n}));
-      for (uint64_t e = 0; e < n_experts; ++e) made.bias.push_back({{&bias, e * n, uint32_t(n), 1}});
+      const std::string bias = name_of(role + ".bias", layer);
+      bool apart = bias.find("{E}") != std::string::npos;
+      const Tensor* all = apart ? nullptr : &plain(file_.require(bias, {n_experts, n}));
+      for (uint64_t e = 0; e < n_experts; ++e) {
+        const Tensor* one = apart ? &plain(file_.require(replace_all(bias, "{E}", std::to_string(e)), {n})) : all;
+        made.bias.push_back({{one, apart ? 0 : e * n, uint32_t(n), 1}});
+      }
     }
     return made;
   }
@@ -235,6 +241,13 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
   }
   if (h.latent.kv_rank) read_latent_attention(find, h, layer, spec);
   else read_attention(find, h, layer, spec);
+  if (h.cross_attention) {
+    spec.cross_norm = find.norm("cross_norm", layer, h);
+    spec.cross_q = find.matrix("cross_q", layer, h.n_heads * h.head_dim, hidden);
+    spec.cross_k = find.matrix("cross_k", layer, h.n_kv_heads * h.head_dim, hidden);
+    spec.cross_v = find.matrix("cross_v", layer, h.n_kv_heads * h.head_dim, hidden);
+    spec.cross_o = find.matrix("cross_o", layer, hidden, h.n_heads * h.head_dim);
+  }
   if (h.layer_has_experts[layer]) {
     spec.router = find.matrix("router", layer, h.n_experts, hidden);
     if (find.knows("gate_up_interleaved")) {
@@ -247,14 +260,14 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
       spec.up = slice(both, h.expert_ff, h.expert_ff);
     } else {
       spec.gate = find.experts("gate", layer, h.n_experts, h.expert_ff, hidden);
-      spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
+      if (h.gated) spec.up = find.experts("up", layer, h.n_experts, h.expert_ff, hidden);
     }
     spec.down = find.experts("down", layer, h.n_experts, hidden, h.expert_ff);
     if (h.gate.has_bias) spec.router_bias = find.vector("router_bias", layer, h.n_experts);
     if (h.shared_ff) read_shared_expert(find, h, layer, spec);
   } else {
     spec.gate = find.matrix("dense_gate", layer, h.dense_ff, hidden);
-    spec.up = find.matrix("dense_up", layer, h.dense_ff, hidden);
+    if (h.gated) spec.up = find.matrix("dense_up", layer, h.dense_ff, hidden);
     spec.down = find.matrix("dense_down", layer, hidden, h.dense_ff);
   }
   return spec;
@@ -267,7 +280,8 @@ const std::vector<const Architecture*>& architectures() {
       &dbrx_architecture,       &deepseek_architecture, &dots1_architecture,          &ernie4_5_moe_architecture,
       &glm4_moe_architecture,   &gpt_oss_architecture,  &granitemoe_architecture,     &grok_architecture,
       &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture,   &mixtral_architecture,
-      &olmoe_architecture,      &phimoe_architecture,   &qwen2_moe_architecture,      &qwen3_moe_architecture};
+      &nllb_moe_architecture,       &olmoe_architecture,      &phimoe_architecture,   &qwen2_moe_architecture,      &qwen3_moe_architecture,
+      &switch_transformers_architecture};
   return all;
 }
 
@@ -334,8 +348,15 @@ uint32_t key_span_index(const Hyper& h, uint32_t layer) {
   return uint32_t(std::find_if(spans.begin(), spans.end(), same) - spans.begin());
 }
 
-ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
-  const Architecture& architecture = recognise(*file);
+GateRule gate_rule(const Hyper& h, uint32_t n_tokens) {
+  GateRule rule = h.gate;
+  if (h.capacity_fraction > 0) rule.capacity = uint32_t(std::ceil(h.capacity_fraction * n_tokens));
+  return rule;
+}
+
+namespace {
+
+ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture& architecture) {
   ModelSpec spec;
   spec.file = file;
   spec.hyper = architecture.read(*file);
@@ -356,6 +377,9 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
   if (table && table->shape.size() == 2 && table->shape[0] < (1u << 24)) h.vocab = uint32_t(table->shape[0]);
   if (file->kind == ModelFile::Kind::hugging_face) h.vocab = Keys(*file).u32("vocab_size", 1, 1 << 24);
   spec.embedding = find.matrix("embedding", 0, h.vocab, h.hidden);
+  for (int32_t id : h.decoder_prompt)
+    if (uint32_t(id) >= h.vocab)
+      fail(VKMOE_ERROR_BAD_FILE, file->path, ": the decoder begins with id ", id, ", but the vocabulary has ", h.vocab);
   spec.tied_head = !find.has("head");
   if (file->kind == ModelFile::Kind::hugging_face)
     spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", h.tied_by_default && spec.tied_head);
@@ -365,12 +389,20 @@ ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) {
     // A file that claims thousands of layers fails at the first that is missing.
     spec.layers.push_back(read_layer(find, h, layer));
   }
+  if (h.position_buckets) {
+    const Tensor& buckets = *find.matrix("position_bias", 0, h.position_buckets, h.n_heads).experts[0][0].tensor;
+    spec.position_bias = &buckets;
+  }
+  if (architecture.encoder) spec.encoder = std::make_shared<ModelSpec>(read_stack(file, *architecture.encoder));
   return spec;
 }
 
+}  // namespace
+
+ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) { return read_stack(file, recognise(*file)); }
+
 ParameterCount count_parameters(const ModelSpec& spec) {
   ParameterCount count;
-  const Hyper& h = spec.hyper;
   std::set<const Tensor*> seen;
   auto add = [&](const Tensor* tensor, uint64_t active_num, uint64_t active_den) {
     if (!tensor || !seen.insert(tensor).second) return;
@@ -385,24 +417,30 @@ ParameterCount count_parameters(const ModelSpec& spec) {
       for (const auto& spans : *all)
         for (const auto& span : spans) add(span.tensor, active_num, active_den);
   };
-  add_matrix(spec.head, 1, 1);
-  add_matrix(spec.embedding, 1, h.vocab);  // already counted, and read whole, when it is the head too
-  auto add_norm = [&](const NormSpec& norm) {
-    add(norm.weight, 1, 1);
-    add(norm.bias, 1, 1);
+  // Every stack of layers; an encoder's do nothing for a decoded token.
+  auto add_layers = [&](const ModelSpec& stack, uint64_t used) {
+    const Hyper& h = stack.hyper;
+    auto add_norm = [&](const NormSpec& norm) {
+      add(norm.weight, used, 1);
+      add(norm.bias, used, 1);
+    };
+    add_norm(stack.final_norm);
+    add(stack.position_bias, used, 1);
+    for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
+      const LayerSpec& l = stack.layers[layer];
+      for (const NormSpec& norm : {l.attention_norm, l.cross_norm, l.ffn_norm, l.attention_post_norm, l.ffn_post_norm}) add_norm(norm);
+      for (const Tensor* t : {l.q_norm, l.k_norm, l.sinks, l.router_bias, l.q_a_norm, l.kv_a_norm}) add(t, used, 1);
+      for (const Matrix* m : {&l.q, &l.k, &l.v, &l.q_a, &l.kv_a, &l.k_b, &l.v_b, &l.o, &l.router, &l.cross_q, &l.cross_k,
+                              &l.cross_v, &l.cross_o, &l.shared_gate, &l.shared_up, &l.shared_down, &l.shared_router})
+        add_matrix(*m, used, 1);
+      bool experts = h.layer_has_experts[layer];
+      for (const Matrix* m : {&l.gate, &l.up, &l.down}) add_matrix(*m, experts ? h.top_k * used : used, experts ? h.n_experts : 1);
+    }
   };
-  add_norm(spec.final_norm);
-  for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
-    const LayerSpec& l = spec.layers[layer];
-    for (const NormSpec& norm : {l.attention_norm, l.ffn_norm, l.attention_post_norm, l.ffn_post_norm}) add_norm(norm);
-    for (const Tensor* t : {l.q_norm, l.k_norm, l.sinks, l.router_bias, l.q_a_norm, l.kv_a_norm})
-      add(t, 1, 1);
-    for (const Matrix* m : {&l.q, &l.k, &l.v, &l.q_a, &l.kv_a, &l.k_b, &l.v_b, &l.o, &l.router, &l.shared_gate, &l.shared_up,
-                            &l.shared_down, &l.shared_router})
-      add_matrix(*m, 1, 1);
-    bool experts = h.layer_has_experts[layer];
-    for (const Matrix* m : {&l.gate, &l.up, &l.down}) add_matrix(*m, experts ? h.top_k : 1, experts ? h.n_experts : 1);
-  }
+  add_matrix(spec.head, 1, 1);
+  add_matrix(spec.embedding, 1, spec.hyper.vocab);  // already counted, and read whole, when it is the head too
+  add_layers(spec, 1);
+  if (spec.encoder) add_layers(*spec.encoder, 0);
   return count;
 }
 

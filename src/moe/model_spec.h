@@ -64,10 +64,23 @@ struct Hyper {
   bool scaled_expert_input = false;  // an expert's weight multiplies its input, not its output (Llama 4)
   Activation activation = {};     // of all feed-forward layers
   std::vector<bool> layer_has_experts;
+  bool gated = true;  // feed-forward layers have a gate; else one matrix and the activation
+  double capacity_fraction = 0;  // an expert's capacity as a part of a pass's tokens, rounded up; 0: GateRule::capacity
+
+  // Encoder-decoder families.
+  bool bidirectional = false;    // an encoder: every token sees all
+  bool cross_attention = false;  // a decoder: its layers attend to the encoder's output, too
+  uint32_t position_buckets = 0, position_distance = 0;  // T5's bias of attention scores by distance; 0: none
+  bool sinusoidal = false;       // positions are added to the embedding, except to padding_id
+  uint32_t padding_id = 0;
+  std::vector<int32_t> decoder_prompt;  // ids that a decoder's text begins with
 
   uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
   uint32_t attended_dim() const { return n_heads * (latent.kv_rank ? latent.value_dim : head_dim); }  // inputs of o
 };
+
+// The gate of a pass with so many tokens.
+GateRule gate_rule(const Hyper& h, uint32_t n_tokens);
 
 // A matrix (or one per expert) as its rows lie in the file's tensors, which may be fused, sliced or one per expert.
 struct Matrix {
@@ -98,6 +111,8 @@ struct LayerSpec {
   const Tensor *q_norm = nullptr, *k_norm = nullptr;            // (head_dim), or of all heads with QK_NORM_FULL
   const Tensor* sinks = nullptr;                                // (n_heads)
   const Tensor* router_bias = nullptr;                          // (n_experts): added for selection only
+  NormSpec cross_norm;                                          // of a decoder's attention to its encoder's output
+  Matrix cross_q, cross_k, cross_v, cross_o;
   Matrix shared_gate, shared_up, shared_down;                   // the expert that every token uses, if there is one
   Matrix shared_router;                                         // (1, hidden): its weight is sigmoid(w x); none: 1
   Matrix q, k, v;                                               // (heads * head_dim, hidden)
@@ -109,10 +124,11 @@ struct LayerSpec {
   bool k_b_transposed = false;                                  // (n_heads, kv_rank, nope_dim), as newer GGUFs keep it
   Matrix v_b;                                                   // (n_heads, value_dim, kv_rank)
   Matrix router;                                                // (n_experts, hidden); none in a dense layer
-  Matrix gate, up;                                              // (experts or 1, ff, hidden)
+  Matrix gate, up;                                              // (experts or 1, ff, hidden); up where gated
   Matrix down;                                                  // (experts or 1, hidden, ff)
 };
 
+// A model, or the decoder of an encoder-decoder model.
 struct ModelSpec {
   std::shared_ptr<ModelFile> file;
   Hyper hyper;
@@ -120,7 +136,9 @@ struct ModelSpec {
   Matrix head;                          // (vocab, hidden); the embedding when tied
   bool tied_head = false;
   NormSpec final_norm;
+  const Tensor* position_bias = nullptr;  // (position_buckets, n_heads), for all layers
   std::vector<LayerSpec> layers;
+  std::shared_ptr<ModelSpec> encoder;   // reads the input: a spec with the same embedding, whose head means nothing
 };
 
 // The different spans of keys of a model's layers, and the one that a layer has, as an index into them.

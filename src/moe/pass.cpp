@@ -9,9 +9,7 @@ void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y
                         : rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon));
 }
 
-// Softmax attention of a.queries over the cache of a layer.
-void record_attend(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index, Rows y) {
-  const Hyper& h = model.hyper;
+AttentionParams attention_params(const Hyper& h, const Activations& a, uint32_t n_tokens, Rows y) {
   AttentionParams attend = {};
   attend.n_tokens = n_tokens;
   attend.n_heads = h.n_heads;
@@ -20,13 +18,22 @@ void record_attend(Recorder& r, const Model& model, const Activations& a, uint32
   attend.value_dim = h.cached_value_dim();
   attend.capacity = a.capacity;
   attend.out_stride = y.stride;
-  attend.span = h.attention[index].span;
-  attend.has_sinks = model.layers[index].has_sinks;
   attend.max_blocks = a.max_blocks;
   attend.scale = h.attention_scale;
   attend.softcap = h.attention_softcap;
-  attention(r, a.step, a.queries, a.cache(index), y, a.partials,
-            {a.attention_groups, key_span_index(h, index) * 16, 12}, model.layers[index].sinks, attend);
+  return attend;
+}
+
+// Softmax attention of a.queries over the cache of a layer.
+void record_attend(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index, Rows y) {
+  const Hyper& h = model.hyper;
+  AttentionParams attend = attention_params(h, a, n_tokens, y);
+  attend.span = h.attention[index].span;
+  attend.has_sinks = model.layers[index].has_sinks;
+  attend.all_keys = h.bidirectional;
+  attend.bias_distance = h.position_distance;
+  attention(r, h.bidirectional ? a.input_end : a.step, a.queries, a.cache(index), y, a.partials,
+            {a.attention_groups, key_span_index(h, index) * 16, 12}, model.layers[index].sinks, model.position_bias, attend);
 }
 
 // Latent attention: W_k of each head is applied to the queries instead of the keys, and W_v to what attention gives instead
@@ -103,6 +110,20 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
              .scale = h.residual_scale});
 }
 
+// Attention of a decoder to the keys and values of the encoder's output (record_encoder_output).
+void record_cross_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
+  const Hyper& h = model.hyper;
+  const DeviceCross& cross = model.layers[index].cross;
+  record_norm(r, h, a.x, cross.norm, a.normed, n_tokens, 0);
+  matmul(r, {.weight = cross.q, .x = a.normed, .y = {a.queries, h.n_heads * h.head_dim}, .n_rows = n_tokens});
+  AttentionParams attend = attention_params(h, a, n_tokens, a.attended);
+  attend.all_keys = 1;
+  attention(r, a.input_end, a.queries, a.cross_cache(index), a.attended, a.partials, {a.cross_groups, 0, 12},
+            model.layers[index].sinks, model.position_bias, attend);
+  matmul(r, {.weight = cross.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+             .scale = h.residual_scale});
+}
+
 // The expert that every token uses, with weight 1 or sigmoid(w x): a gate over one expert.
 void record_shared_expert(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, const DeviceLayer& layer) {
   const Hyper& h = model.hyper;
@@ -130,8 +151,9 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
   record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
+  uint32_t epilogue = h.gated ? EPILOGUE_GATED : EPILOGUE_ACTIVATED;
   if (!layer.has_experts) {
-    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_GATED,
+    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = epilogue,
              .activation = h.activation});
     matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
              .scale = h.residual_scale});
@@ -139,9 +161,9 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   }
   Routing routing = a.routing_for(n_tokens);
   matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
-  route(r, h.gate, a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
+  route(r, gate_rule(h, n_tokens), a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
-                    .scaled_input = h.scaled_expert_input, .epilogue = EPILOGUE_GATED, .activation = h.activation});
+                    .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation});
   expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1});
   combine(r, h.post_norms ? a.normed : a.x, a.expert_out, h.hidden, routing, h.residual_scale, !h.post_norms,
           !h.scaled_expert_input);
@@ -152,15 +174,38 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
 }  // namespace
 
 void record_embedding(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
-  embed(r, model.embedding, a.tokens, a.x, n_tokens, model.hyper.embedding_scale);
+  const Hyper& h = model.hyper;
+  embed(r, model.embedding, a.tokens, a.x, n_tokens, h.embedding_scale);
+  if (h.sinusoidal) add_positions(r, a.step, a.tokens, a.positions, a.x, n_tokens, h.hidden, h.padding_id);
 }
 
 void record_layers(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t first_layer,
                    uint32_t end_layer) {
   for (uint32_t layer = first_layer; layer < end_layer; ++layer) {
     record_attention(r, model, a, n_tokens, layer);
+    if (model.hyper.cross_attention) record_cross_attention(r, model, a, n_tokens, layer);
     record_experts(r, model, a, n_tokens, layer);
   }
+}
+
+void record_encoder_output(Recorder& r, const Model& model, const Activations& encoder, const Activations& a, uint32_t n_tokens) {
+  const Hyper& h = model.hyper;
+  record_norm(r, model.encoder->hyper, encoder.x, model.encoder->final_norm, encoder.normed, n_tokens, 0);
+  for (uint32_t index = 0; index < h.n_layers; ++index) {
+    uint32_t column = 0;
+    for (const Weight& weight : model.layers[index].cross.kv) {
+      matmul(r, {.weight = weight, .x = encoder.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
+      column += weight.n;
+    }
+    RopeParams to_cache = {};  // no queries, no rotation
+    to_cache.n_tokens = n_tokens;
+    to_cache.n_kv_heads = h.n_kv_heads;
+    to_cache.head_dim = h.head_dim;
+    to_cache.qkv_stride = a.qkv.stride;
+    to_cache.capacity = a.capacity;
+    rope_cache(r, encoder.step, a.qkv, model.layers[index].qk_norms, a.angles, a.queries, a.cross_cache(index), to_cache);
+  }
+  begin_step(r, a.input_end, a.cross_groups, h.n_heads, h.n_kv_heads, h.head_dim, {KeySpan{}}, false);
 }
 
 void record_last_logits(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {

@@ -11,6 +11,10 @@ void record_embedding(Recorder& r, const Model& model, const Activations& a, uin
 void record_layers(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t first_layer,
                    uint32_t end_layer);
 
+// The output of an encoder, whose layers were recorded with its own activations, as keys and values that each layer of the
+// decoder attends to.
+void record_encoder_output(Recorder& r, const Model& model, const Activations& encoder, const Activations& a, uint32_t n_tokens);
+
 // Logits of the last row, to Activations::logits.
 void record_last_logits(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens);
 

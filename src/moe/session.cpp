@@ -16,10 +16,30 @@ void Session::check_cancelled() {
   if (cancelled_.exchange(false)) fail(VKMOE_ERROR_CANCELLED, "cancelled");
 }
 
-void Session::feed(const int32_t* ids, size_t count, float* all_logits) {
+void Session::check_ids(const int32_t* ids, size_t count) const {
   for (size_t i = 0; i < count; ++i)
     if (ids[i] < 0 || uint32_t(ids[i]) >= vocab_)
       fail(VKMOE_ERROR_INVALID_ARGUMENT, "token ", i, " has id ", ids[i], ": the vocabulary has ids from 0 to ", vocab_ - 1);
+}
+
+void Session::encode(const int32_t* ids, size_t count) {
+  if (!has_encoder_) fail(VKMOE_ERROR_INVALID_ARGUMENT, "the model has no encoder: feed it its prompt");
+  if (count == 0) fail(VKMOE_ERROR_INVALID_ARGUMENT, "the input is empty");
+  check_ids(ids, count);
+  if (count > capacity_)
+    fail(VKMOE_ERROR_CONTEXT_FULL, "the input has ", count, " tokens, but the context has room for ", capacity_);
+  encoded_ = false;
+  ids_.clear();
+  logits_at_ = 0;
+  forward_encoder(ids, uint32_t(count));
+  encoded_ = true;
+  tokens_fed_ += count;
+}
+
+void Session::feed(const int32_t* ids, size_t count, float* all_logits) {
+  if (has_encoder_ && !encoded_)
+    fail(VKMOE_ERROR_INVALID_ARGUMENT, "an encoder-decoder model decodes nothing before its input is encoded");
+  check_ids(ids, count);
   if (count > capacity_ - ids_.size())
     fail(VKMOE_ERROR_CONTEXT_FULL, "the prompt has ", count, " tokens, but the context has room for ",
          capacity_ - ids_.size(), " of its ", capacity_);

@@ -182,6 +182,11 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const C
     double mscale = yarn_mscale(h.rope_scaling.factor, h.rope_scaling.mscale_all_dim);
     h.attention_scale = float(mscale * mscale / std::sqrt(double(h.latent.nope_dim + h.rotary_dim)));
   }
+  check_attention_sizes(file, h);
+  return h;
+}
+
+void check_attention_sizes(const ModelFile& file, const Hyper& h) {
   if (h.n_heads % h.n_kv_heads != 0)
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": ", h.n_heads, " query heads cannot share ", h.n_kv_heads, " key-value heads");
   if (h.head_dim % 4 != 0 || h.rotary_dim % 2 != 0 || h.rotary_dim > h.head_dim)
@@ -190,7 +195,21 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const C
   if (!(h.rope_theta > 0) || !(h.rms_epsilon >= 0))
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": rope_theta ", h.rope_theta, " and norm epsilon ", h.rms_epsilon,
          ": expected positive numbers");
-  return h;
+}
+
+void set_decoder_prompt(const ModelFile& file, Hyper& h, uint32_t start) {
+  auto id_of = [&](const char* key) -> std::optional<int32_t> {
+    for (const auto* config : {&file.generation_config, &file.metadata}) {
+      auto at = config->is_object() ? config->find(key) : config->end();
+      if (at == config->end() || at->is_null()) continue;
+      if (!at->is_number_unsigned() || at->get<uint64_t>() >= 1u << 24)
+        fail(VKMOE_ERROR_BAD_FILE, file.path, ": key ", key, ": expected a token id, found ", at->dump().substr(0, 60));
+      return at->get<int32_t>();
+    }
+    return std::nullopt;
+  };
+  h.decoder_prompt = {id_of("decoder_start_token_id").value_or(int32_t(start))};
+  if (std::optional<int32_t> forced = id_of("forced_bos_token_id")) h.decoder_prompt.push_back(*forced);
 }
 
 std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {

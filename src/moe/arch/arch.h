@@ -34,6 +34,7 @@ struct Architecture {
   std::vector<RealModel> models = {};
   const char* tried_as = "";
   const char* others_differ = "";
+  const Architecture* encoder = nullptr;  // of an encoder-decoder family, whose `weights` are the decoder's
 };
 
 // All of them, by name.
@@ -43,8 +44,8 @@ std::vector<std::string> split_at_bars(const std::string& all);
 
 extern const Architecture dbrx_architecture, deepseek_architecture, dots1_architecture, ernie4_5_moe_architecture,
     glm4_moe_architecture, gpt_oss_architecture, granitemoe_architecture, grok_architecture, hunyuan_v1_moe_architecture,
-    llama4_architecture, minimax_m2_architecture, mixtral_architecture, phimoe_architecture,
-    olmoe_architecture, qwen2_moe_architecture, qwen3_moe_architecture;
+    llama4_architecture, minimax_m2_architecture, mixtral_architecture, nllb_moe_architecture, phimoe_architecture,
+    olmoe_architecture, qwen2_moe_architecture, qwen3_moe_architecture, switch_transformers_architecture;
 
 // Names that nearly all families share (embedding, attention, norms), followed by a family's own.
 std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own);
@@ -88,6 +89,13 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const C
 // Fails with VKMOE_ERROR_UNSUPPORTED when the file sets a key that changes a model of some family and that its reader did
 // not ask for.
 void refuse_ignored(const ModelFile& file);
+
+// Fails unless heads, rotary dimensions, epsilon and theta are of use.
+void check_attention_sizes(const ModelFile& file, const Hyper& h);
+
+// The ids that a decoder's text begins with, from generation_config.json or config.json; its start token is start unless
+// they say otherwise.
+void set_decoder_prompt(const ModelFile& file, Hyper& h, uint32_t start);
 
 // Sigmoid, selection bias, groups, renormalised, scaled (DeepSeek-V3, and its followers in transformers).
 GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize, float scale);

@@ -22,13 +22,13 @@ uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) 
 }  // namespace
 
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
-               BufferView groups, BufferView sinks, const AttentionParams& params) {
+               BufferView groups, BufferView sinks, BufferView position_bias, const AttentionParams& params) {
   uint32_t rows = params.n_tokens * (params.n_heads / params.n_kv_heads);
   uint32_t per_group = queries_per_group(r, rows, params.head_dim);
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
   SpecConstants constants = {lanes_of(r, params.head_dim), params.head_dim, per_group, split, params.value_dim};
   const Kernel& kernel = r.device.kernel("attention", constants);
-  std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks};
+  std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
   if (!split) {
     r.recording.dispatch(kernel, bindings, params, uint32_t(ceil_div(rows, per_group)), params.n_kv_heads);
     return;
@@ -59,6 +59,12 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
   r.recording.dispatch(r.device.kernel("latent_cache", {std::min(r.tuning.lanes, 32u)}),
                        {step, latents.view, q_heads.view, norm, angles, queries, cache.keys}, params, params.n_heads + 1,
                        params.n_tokens);
+}
+
+void add_positions(Recorder& r, BufferView step, BufferView tokens, BufferView table, Rows x, uint32_t n_tokens,
+                   uint32_t width, uint32_t padding_id) {
+  PositionParams p = {width, x.stride, padding_id};
+  r.recording.dispatch(r.device.kernel("add_positions", {r.tuning.lanes}), {step, tokens, table, x.view}, p, n_tokens);
 }
 
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,

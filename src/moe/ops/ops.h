@@ -46,6 +46,10 @@ struct Rows {
 // y[i] = scale * E[tokens[i]]: tokens (n_tokens) u32, y (n_tokens, stride).
 void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale);
 
+// x[i] += table[count of the tokens up to i that are no padding]: tokens (n_tokens) u32, table (1 + positions, width).
+void add_positions(Recorder& r, BufferView step, BufferView tokens, BufferView table, Rows x, uint32_t n_tokens,
+                   uint32_t width, uint32_t padding_id);
+
 // y = W x + bias for rows x_first .. x_first + n_rows - 1 of x, written to rows 0 .. of y from y_column on.
 struct DenseMatmul {
   const Weight& weight;
@@ -129,9 +133,9 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
 
 // queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * value_dim). With one token the blocks of keys are shared
 // out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + value_dim) their results.
-// sinks (n_heads) is read when params.has_sinks.
+// sinks (n_heads) is read when params.has_sinks, position_bias (n_heads, 2 bias_distance + 1) with a bias_distance.
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
-               BufferView groups, BufferView sinks, const AttentionParams& params);
+               BufferView groups, BufferView sinks, BufferView position_bias, const AttentionParams& params);
 // groups: (spans, 4) u32, for attention() with one token.
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,
                 const std::vector<KeySpan>& spans, bool advance);

@@ -70,13 +70,14 @@ void rope(float* head, const std::vector<double>& frequencies, double factor, bo
 }
 
 std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
-                          float softcap, const float* sink) {
+                          float softcap, const float* sink,
+                          const std::vector<float>& bias) {
   std::vector<float> p(n_keys), y(values.dim, 0.0f);
   float maximum = sink ? *sink : -INFINITY;
   for (uint32_t j = 0; j < n_keys; ++j) {
     float dot = 0;
     for (uint32_t i = 0; i < keys.dim; ++i) dot += query[i] * keys.first[size_t(j) * keys.stride + i];
-    p[j] = dot * scale;
+    p[j] = dot * scale + (bias.empty() ? 0 : bias[j]);
     if (softcap > 0) p[j] = softcap * std::tanh(p[j] / softcap);
     maximum = std::max(maximum, p[j]);
   }

@@ -52,36 +52,60 @@ struct HeadRows {
   const float* first;
   uint32_t dim, stride;  // values of a row, from one row to the next
 };
-// Softmax attention of one query over n_keys rows of keys and values; softcap bounds the scores
-// (softcap * tanh(score / softcap)), 0: no bound; sink: a further
-// logit without a value, or nullptr.
+// Softmax attention of one query over n_keys rows of keys and values. softcap bounds the scores
+// (softcap * tanh(score / softcap)), 0: no bound; sink: a further logit without a value, or nullptr; bias: empty, or added
+// to the scores first (n_keys).
 std::vector<float> attend(const float* query, HeadRows keys, HeadRows values, uint32_t n_keys, float scale,
-                          float softcap, const float* sink = nullptr);
+                          float softcap, const float* sink = nullptr, const std::vector<float>& bias = {});
+
+using Rows = std::vector<std::vector<float>>;
+
+// One stack of layers: a model, or the encoder or the decoder of an encoder-decoder model.
+class RefStack {
+ public:
+  RefStack(const ModelSpec& spec, uint32_t capacity_tokens);
+  // Evaluates tokens at `position`, where the cache holds all before it; returns their rows after the last norm.
+  Rows run(const int32_t* ids, uint32_t count, uint32_t position);
+  // A decoder's layers attend to these rows of its encoder from now on.
+  void set_input(const Rows& encoded);
+  std::vector<Choice> choices;  // of each layer for the last token
+
+ private:
+  Rows embed(const int32_t* ids, uint32_t count, uint32_t position) const;
+  std::vector<float> norm(const NormSpec& norm, const std::vector<float>& x) const;
+  // Queries of a token; its keys and values go to the cache.
+  std::vector<float> project(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
+  // Output of the attention of a token's queries; an encoder's see the keys of all n_tokens.
+  std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& q, uint32_t position,
+                               uint32_t n_tokens) const;
+  std::vector<float> latent_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
+  std::vector<float> cross_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x) const;
+  Rows experts(const LayerSpec& layer, uint32_t index, const Rows& x);
+  std::vector<float> expert_sum(const LayerSpec& layer, const Choice& choice, const std::vector<float>& normed) const;
+
+  const ModelSpec& spec_;
+  double rope_factor_;               // of cosines and sines
+  std::vector<double> frequencies_;  // of rotary pairs
+  Rows keys_, values_;              // by layer: (position, heads of keys, values)
+  Rows cross_keys_, cross_values_;  // by layer: (tokens of the input, n_kv_heads * head_dim)
+};
 
 class RefSession : public Session {
  public:
   RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_tokens);
   nlohmann::json stats() const override;
-  // Experts of each layer for the last token, for tests and for people who look at routing.
-  const std::vector<Choice>& choices() const { return choices_; }
 
  protected:
   void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) override;
+  void forward_encoder(const int32_t* ids, uint32_t count) override;
   void read_logits(float* out) override;
   int32_t choose(const SampleRule& rule) override;
 
  private:
-  void forward_token(int32_t id, uint32_t position);
-  std::vector<float> attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
-  std::vector<float> norm(const NormSpec& norm, const std::vector<float>& x) const;
-  std::vector<float> latent_attention(const LayerSpec& layer, uint32_t index, const std::vector<float>& x, uint32_t position);
-  std::vector<float> experts(const LayerSpec& layer, uint32_t index, const std::vector<float>& x);
   std::shared_ptr<const ModelSpec> spec_;
-  double rope_factor_;                             // of cosines and sines
-  std::vector<double> frequencies_;                // of rotary pairs
-  std::vector<std::vector<float>> keys_, values_;  // by layer: (position, heads of keys, values)
+  RefStack stack_;
+  std::unique_ptr<RefStack> encoder_;
   std::vector<float> logits_;
-  std::vector<Choice> choices_;
 };
 
 }  // namespace vkmoe::ref
