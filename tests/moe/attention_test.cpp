@@ -65,7 +65,7 @@ std::vector<float> run(const Tuning& tuning, const KeySpan& span, uint32_t posit
   Recording recording(*device(), "attention test");
   Recorder r{*device(), recording, tuning};
   begin_step(r, step, groups, n_heads, n_kv_heads, head_dim, {{0, 0}, span}, false);
-  attention(r, step, q, cache, {out, p.out_stride}, partials, {groups, 16, 12}, place(sinks.empty() ? std::vector<float>{0} : sinks), p);
+  attention(r, step, q, cache, {out, p.out_stride}, partials, {groups, 16, 12}, place(sinks.empty() ? std::vector<float>{0} : sinks), q, p);
   recording.end();
   device()->wait(device()->submit({&recording}));
   device()->read_back(out, 0, y.data(), y.size() * 4);

@@ -39,31 +39,44 @@ inline std::string read_file(const std::string& path) {
   return bytes.str();
 }
 
+// The arrays of a safetensors file.
+class SafetensorsFile {
+ public:
+  explicit SafetensorsFile(const std::string& path) : bytes_(read_file(path)) {
+    std::memcpy(&header_bytes_, bytes_.data(), 8);
+    header_ = nlohmann::json::parse(bytes_.substr(8, header_bytes_));
+  }
+  bool has(const char* name) const { return header_.contains(name); }
+  std::vector<int32_t> ids(const char* name) const {  // of int64
+    std::vector<int64_t> wide = values<int64_t>(name);
+    return {wide.begin(), wide.end()};
+  }
+  std::vector<float> floats(const char* name) const { return values<float>(name); }
+
+ private:
+  template <class T>
+  std::vector<T> values(const char* name) const {
+    REQUIRE_MESSAGE(has(name), name);
+    size_t begin = header_[name]["data_offsets"][0], end = header_[name]["data_offsets"][1];
+    std::vector<T> made((end - begin) / sizeof(T));
+    std::memcpy(made.data(), bytes_.data() + 8 + header_bytes_ + begin, end - begin);
+    return made;
+  }
+  std::string bytes_;
+  uint64_t header_bytes_ = 0;
+  nlohmann::json header_;
+};
+
 // input_ids, greedy ids and logits of a golden.safetensors.
 struct Golden {
   std::vector<int32_t> ids, greedy;
   std::vector<float> logits;
 
   explicit Golden(const std::string& path) {
-    std::string bytes = read_file(path);
-    uint64_t header_bytes;
-    std::memcpy(&header_bytes, bytes.data(), 8);
-    auto header = nlohmann::json::parse(bytes.substr(8, header_bytes));
-    auto at = [&](const char* name) { return bytes.data() + 8 + header_bytes + header[name]["data_offsets"][0].get<size_t>(); };
-    auto count = [&](const char* name) {
-      size_t n = 1;
-      for (size_t d : header[name]["shape"]) n *= d;
-      return n;
-    };
-    auto read_ids = [&](const char* name) {
-      std::vector<int64_t> wide(count(name));
-      std::memcpy(wide.data(), at(name), wide.size() * 8);
-      return std::vector<int32_t>(wide.begin(), wide.end());
-    };
-    ids = read_ids("input_ids");
-    if (header.contains("greedy")) greedy = read_ids("greedy");
-    logits.resize(count("logits"));
-    std::memcpy(logits.data(), at("logits"), logits.size() * 4);
+    SafetensorsFile file(path);
+    ids = file.ids("input_ids");
+    if (file.has("greedy")) greedy = file.ids("greedy");
+    logits = file.floats("logits");
   }
 };
 
