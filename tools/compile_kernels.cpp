@@ -46,7 +46,8 @@ class Compiler {
   }
 
   void matmuls(const Tuning& tuning, const Format& format) {
-    for (uint32_t epilogue : {EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_GATED}) {
+    for (uint32_t epilogue : {EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_GATED, EPILOGUE_ACTIVATED}) {
+      if (options_.hot && epilogue == EPILOGUE_ACTIVATED) continue;  // of encoder-decoder models alone
       Weight weight = fake_weight(format, epilogue == EPILOGUE_GATED);
       for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2}) {
         if (options_.hot && n_tokens == TILE_HEIGHT_1) continue;
@@ -78,7 +79,7 @@ class Compiler {
           p.n_kv_heads = 1;
           p.head_dim = head_dim;
           p.value_dim = head_dim == 576 ? 512 : head_dim;  // DeepSeek's latent attention
-          attention(r, any_, any_, {any_, any_}, rows(), any_, any_, any_, p);
+          attention(r, any_, any_, {any_, any_}, rows(), any_, any_, any_, any_, p);
         }
       }
     });
