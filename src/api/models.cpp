@@ -24,8 +24,10 @@ double bits(const Format& format) { return 8.0 * format.block_bytes / format.blo
 // Nine tenths of a memory are the program's, and half a gigabyte of them goes to the cache and the activations.
 double room(const Memory& memory) { return memory.gibibytes * 0x1p30 * 0.9 - 0.5e9; }
 
-const Format* best_type(double parameters, const Memory& memory) {
+// A family without a GGUF has its folder's 16 bits alone.
+const Format* best_type(const Architecture& a, double parameters, const Memory& memory) {
   for (const char* name : types) {
+    if (name != types[0] && !*a.gguf) continue;
     const Format* format = find_format(name);
     if (format && parameters * bits(*format) / 8 <= room(memory)) return format;
   }
@@ -38,7 +40,7 @@ ordered_json largest(const Memory& memory, double least_bits) {
   double most = 0;
   for (const Architecture* a : architectures()) {
     for (const RealModel& model : a->models) {
-      const Format* type = best_type(model.billions * 1e9, memory);
+      const Format* type = best_type(*a, model.billions * 1e9, memory);
       if (!type || bits(*type) < least_bits || model.billions <= most) continue;
       most = model.billions;
       best = {{"model", model.name}, {"type", type->name}};
@@ -52,7 +54,7 @@ ordered_json family(const Architecture& a) {
   for (const RealModel& model : a.models) {
     ordered_json fits = ordered_json::object();
     for (const Memory& memory : memories) {
-      const Format* type = best_type(model.billions * 1e9, memory);
+      const Format* type = best_type(a, model.billions * 1e9, memory);
       fits[memory.name] = type ? ordered_json(type->name) : ordered_json();
     }
     models.push_back({{"name", model.name},
