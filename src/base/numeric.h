@@ -36,4 +36,20 @@ inline float half_to_float(uint16_t h) {
   return sign ? -value : value;
 }
 
+// To the nearest, ties to even; beyond the largest finite value: infinity. NaN stays NaN.
+inline uint16_t float_to_bf16(float value) {
+  uint32_t bits = float_to_bits(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16 | 64);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+inline uint16_t float_to_half(float value) {
+  uint32_t bits = float_to_bits(value), magnitude = bits & 0x7fffffff;
+  uint16_t sign = uint16_t(bits >> 16 & 0x8000);
+  if (magnitude > 0x7f800000) return sign | 0x7e00;
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;  // 65520 and above
+  if (magnitude < 0x38800000)  // below 2^-14, denormal: adding 0.5 rounds at 2^-24
+    return uint16_t(sign | (float_to_bits(bits_to_float(magnitude) + 0.5f) - 0x3f000000));
+  return uint16_t(sign | (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13);
+}
+
 }  // namespace vkmoe

@@ -28,6 +28,9 @@ struct Format {
   void (*decode)(const uint8_t* block, float* values);
   // device_elems values' worth of file blocks -> quads * 16 bytes and tail_bytes bytes.
   void (*split)(const uint8_t* blocks, uint8_t* quads, uint8_t* tail);
+  // The inverse of decode, with little error (formats/fit.h). False where a value is not finite or is larger than the
+  // format holds. nullptr: vkmoe reads the format and does not make it.
+  bool (*encode)(const float* values, uint8_t* block) = nullptr;
   const uint32_t* codebook = nullptr;  // what indices in the blocks stand for
   uint32_t codebook_words = 0;
 };

@@ -14,6 +14,12 @@ static void decode(const uint8_t* block, float* values) {
 
 static void split(const uint8_t* blocks, uint8_t* quads, uint8_t*) { std::memcpy(quads, blocks, 64); }
 
-extern constinit const Format format_f16 = {"F16", 1, 1, 2, 32, 4, 0, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  uint16_t half = float_to_half(*values);
+  std::memcpy(block, &half, 2);
+  return (half & 0x7c00) != 0x7c00;
+}
+
+extern constinit const Format format_f16 = {"F16", 1, 1, 2, 32, 4, 0, decode, split, encode};
 
 }  // namespace vkmoe

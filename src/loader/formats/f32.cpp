@@ -1,4 +1,5 @@
 // IEEE 754 binary32, little-endian.
+#include <cmath>
 #include <cstring>
 
 #include "loader/format.h"
@@ -9,6 +10,11 @@ static void decode(const uint8_t* block, float* values) { std::memcpy(values, bl
 
 static void split(const uint8_t* blocks, uint8_t* quads, uint8_t*) { std::memcpy(quads, blocks, 128); }
 
-extern constinit const Format format_f32 = {"F32", 0, 1, 4, 32, 8, 0, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  std::memcpy(block, values, 4);
+  return std::isfinite(*values);
+}
+
+extern constinit const Format format_f32 = {"F32", 0, 1, 4, 32, 8, 0, decode, split, encode};
 
 }  // namespace vkmoe

@@ -41,6 +41,6 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail + 4, &low, 4);
 }
 
-extern constinit const Format format_iq1_m = {"IQ1_M", 29, 256, 56, 256, 3, 8, decode, split, codebook_iq1, 2048};
+extern constinit const Format format_iq1_m = {"IQ1_M", 29, 256, 56, 256, 3, 8, decode, split, nullptr, codebook_iq1, 2048};
 
 }  // namespace vkmoe

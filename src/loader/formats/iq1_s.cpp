@@ -22,6 +22,6 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq1_s = {"IQ1_S", 19, 256, 50, 256, 3, 2, decode, split, codebook_iq1, 2048};
+extern constinit const Format format_iq1_s = {"IQ1_S", 19, 256, 50, 256, 3, 2, decode, split, nullptr, codebook_iq1, 2048};
 
 }  // namespace vkmoe

@@ -27,6 +27,6 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq2_s = {"IQ2_S", 22, 256, 82, 256, 5, 2, decode, split, codebook_iq2_s, 1024};
+extern constinit const Format format_iq2_s = {"IQ2_S", 22, 256, 82, 256, 5, 2, decode, split, nullptr, codebook_iq2_s, 1024};
 
 }  // namespace vkmoe

@@ -21,7 +21,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail + 2, blocks + 66, 8);
 }
 
-extern constinit const Format format_iq2_xs = {"IQ2_XS", 17, 256, 74, 256, 4, 10, decode, split,
+extern constinit const Format format_iq2_xs = {"IQ2_XS", 17, 256, 74, 256, 4, 10, decode, split, nullptr,
                                                codebook_iq2_xs, 512};
 
 }  // namespace vkmoe

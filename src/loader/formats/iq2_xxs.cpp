@@ -23,7 +23,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq2_xxs = {"IQ2_XXS", 16, 256, 66, 256, 4, 2, decode, split,
+extern constinit const Format format_iq2_xxs = {"IQ2_XXS", 16, 256, 66, 256, 4, 2, decode, split, nullptr,
                                                 codebook_iq2_xxs, 256};
 
 }  // namespace vkmoe

@@ -26,6 +26,6 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail + 10, blocks + 106, 4);
 }
 
-extern constinit const Format format_iq3_s = {"IQ3_S", 21, 256, 110, 256, 6, 14, decode, split, codebook_iq3_s, 512};
+extern constinit const Format format_iq3_s = {"IQ3_S", 21, 256, 110, 256, 6, 14, decode, split, nullptr, codebook_iq3_s, 512};
 
 }  // namespace vkmoe

@@ -23,7 +23,7 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_iq3_xxs = {"IQ3_XXS", 18, 256, 98, 256, 6, 2, decode, split,
+extern constinit const Format format_iq3_xxs = {"IQ3_XXS", 18, 256, 98, 256, 6, 2, decode, split, nullptr,
                                                 codebook_iq3_xxs, 256};
 
 }  // namespace vkmoe

@@ -20,6 +20,15 @@ struct KScales {
     }
   }
 
+  // The inverse: 8 scales and 8 minima below 64 -> 12 bytes.
+  static void write(const uint8_t* scales, const uint8_t* minima, uint8_t* bytes) {
+    for (int i = 0; i < 4; i++) {
+      bytes[i] = uint8_t(scales[i] | scales[i + 4] >> 4 << 6);
+      bytes[4 + i] = uint8_t(minima[i] | minima[i + 4] >> 4 << 6);
+      bytes[8 + i] = uint8_t((scales[i + 4] & 15) | (minima[i + 4] & 15) << 4);
+    }
+  }
+
   // On the device: 12 bits for each 32 values, the scale lowest.
   void pack(uint8_t* out) const {
     uint16_t both[8];

@@ -33,11 +33,24 @@ inline void pack_12_bits(const uint16_t* q, uint8_t* out) {
   for (int i = 0; i < 4; i++) out[8 + i] = uint8_t(q[2 * i] >> 8 | q[2 * i + 1] >> 8 << 4);
 }
 
+// Bit `bit` of 32 values -> 4 bytes, value v in bit v % 8 of byte v / 8.
+inline void pack_32_bits(const uint8_t* q, int bit, uint8_t* out) {
+  std::memset(out, 0, 4);
+  for (int i = 0; i < 32; i++) out[i / 8] |= uint8_t((q[i] >> bit & 1) << i % 8);
+}
+
 inline uint16_t read_u16(const uint8_t* p) {
   uint16_t value;
   std::memcpy(&value, p, 2);
   return value;
 }
 inline float read_half(const uint8_t* p) { return half_to_float(read_u16(p)); }
+
+// Returns what was written, rounded.
+inline float write_half(float value, uint8_t* p) {
+  uint16_t half = float_to_half(value);
+  std::memcpy(p, &half, 2);
+  return half_to_float(half);
+}
 
 }  // namespace vkmoe

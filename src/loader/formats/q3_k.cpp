@@ -1,6 +1,7 @@
 // Q3_K: 256 values (d * (scale - 32)) * (q - 4), scale of each 16. A block is 32 bytes whose bit i are the third bits
 // of the i-th 32 values, 64 bytes of pairs as in Q2_K, 12 bytes of scales, d (binary16).
 #include "loader/format.h"
+#include "loader/formats/fit.h"
 #include "loader/formats/pack.h"
 
 namespace vkmoe {
@@ -42,6 +43,24 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   pack_12_bits(both, tail + 2);
 }
 
-extern constinit const Format format_q3_k = {"Q3_K", 11, 256, 110, 256, 6, 14, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  ScaledBlock k;
+  if (!fit_scaled_block(values, 16, IntegerLevels{-4, 3}, -32, 31, k)) return false;
+  std::memset(block, 0, 108);
+  for (int i = 0; i < 256; i++) {
+    int q = k.q[i] + 4;
+    block[i % 32] |= uint8_t(q >> 2 << (i / 32));
+    block[32 + i / 128 * 32 + i % 32] |= uint8_t((q & 3) << (i / 32 % 4 * 2));
+  }
+  for (int i = 0; i < 16; i++) {
+    int scale = k.scales[i] + 32;
+    block[96 + i % 8] |= uint8_t((scale & 15) << (i / 8 * 4));
+    block[104 + i % 4] |= uint8_t(scale >> 4 << (i / 4 * 2));
+  }
+  write_half(k.d, block + 108);
+  return true;
+}
+
+extern constinit const Format format_q3_k = {"Q3_K", 11, 256, 110, 256, 6, 14, decode, split, encode};
 
 }  // namespace vkmoe

@@ -3,6 +3,8 @@
 
 #include "base/numeric.h"
 #include "loader/format.h"
+#include "loader/formats/fit.h"
+#include "loader/formats/pack.h"
 
 namespace vkmoe {
 
@@ -21,6 +23,15 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks, 2);
 }
 
-extern constinit const Format format_q4_0 = {"Q4_0", 2, 32, 18, 32, 1, 2, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  if (!(largest(values, 32) <= half_max)) return false;
+  float d = write_half(fit_scale(values, 32, IntegerLevels{-8, 7}), block);
+  uint8_t q[32];
+  for (int i = 0; i < 32; i++) q[i] = uint8_t(nearest(values[i], d, -8, 7) + 8);
+  pack_nibbles(q, block + 2);
+  return true;
+}
+
+extern constinit const Format format_q4_0 = {"Q4_0", 2, 32, 18, 32, 1, 2, decode, split, encode};
 
 }  // namespace vkmoe

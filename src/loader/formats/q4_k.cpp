@@ -2,6 +2,7 @@
 // (binary16), 12 bytes of scales and minima, then 4 times 32 bytes: the low nibbles are 32 values, the high ones the
 // next 32.
 #include "loader/format.h"
+#include "loader/formats/fit.h"
 #include "loader/formats/k_scales.h"
 
 namespace vkmoe {
@@ -30,6 +31,17 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t*) {
   KScales(blocks + 4).pack(quads + 132);
 }
 
-extern constinit const Format format_q4_k = {"Q4_K", 12, 256, 144, 256, 9, 0, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  RangedBlock k;
+  if (!fit_ranged_block(values, 32, 15, 63, k)) return false;
+  write_half(k.d, block);
+  write_half(k.dmin, block + 2);
+  KScales::write(k.scales, k.minima, block + 4);
+  std::memset(block + 16, 0, 128);
+  for (int i = 0; i < 256; i++) block[16 + i / 64 * 32 + i % 32] |= uint8_t(k.q[i] << (i / 32 % 2 * 4));
+  return true;
+}
+
+extern constinit const Format format_q4_k = {"Q4_K", 12, 256, 144, 256, 9, 0, decode, split, encode};
 
 }  // namespace vkmoe

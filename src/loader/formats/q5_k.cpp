@@ -1,6 +1,7 @@
 // Q5_K: 256 values as in Q4_K, with a fifth bit. A block is d and dmin (binary16), 12 bytes of scales and minima, 32
 // bytes whose bit i are the fifth bits of the i-th 32 values, then 128 bytes as in Q4_K.
 #include "loader/format.h"
+#include "loader/formats/fit.h"
 #include "loader/formats/k_scales.h"
 
 namespace vkmoe {
@@ -33,6 +34,20 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t*) {
   KScales(blocks + 4).pack(quads + 164);
 }
 
-extern constinit const Format format_q5_k = {"Q5_K", 13, 256, 176, 256, 11, 0, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  RangedBlock k;
+  if (!fit_ranged_block(values, 32, 31, 63, k)) return false;
+  write_half(k.d, block);
+  write_half(k.dmin, block + 2);
+  KScales::write(k.scales, k.minima, block + 4);
+  std::memset(block + 16, 0, 160);
+  for (int i = 0; i < 256; i++) {
+    block[16 + i % 32] |= uint8_t(k.q[i] >> 4 << (i / 32));
+    block[48 + i / 64 * 32 + i % 32] |= uint8_t((k.q[i] & 15) << (i / 32 % 2 * 4));
+  }
+  return true;
+}
+
+extern constinit const Format format_q5_k = {"Q5_K", 13, 256, 176, 256, 11, 0, decode, split, encode};
 
 }  // namespace vkmoe

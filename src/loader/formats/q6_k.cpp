@@ -2,6 +2,7 @@
 // (the first 64 of 128 values in the low, the others in the high half), two times 32 bytes of high pairs (values i, i
 // + 32, i + 64, i + 96 in byte i), 16 scales, d (binary16).
 #include "loader/format.h"
+#include "loader/formats/fit.h"
 #include "loader/formats/pack.h"
 
 namespace vkmoe {
@@ -34,6 +35,20 @@ static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   std::memcpy(tail, blocks + 208, 2);
 }
 
-extern constinit const Format format_q6_k = {"Q6_K", 14, 256, 210, 256, 13, 2, decode, split};
+static bool encode(const float* values, uint8_t* block) {
+  ScaledBlock k;
+  if (!fit_scaled_block(values, 16, IntegerLevels{-32, 31}, -128, 127, k)) return false;
+  std::memset(block, 0, 192);
+  for (int i = 0; i < 256; i++) {
+    int half = i / 128, q = k.q[i] + 32;
+    block[half * 64 + i % 64] |= uint8_t((q & 15) << (i / 64 % 2 * 4));
+    block[128 + half * 32 + i % 32] |= uint8_t(q >> 4 << (i / 32 % 4 * 2));
+  }
+  for (int i = 0; i < 16; i++) block[192 + i] = uint8_t(k.scales[i]);
+  write_half(k.d, block + 208);
+  return true;
+}
+
+extern constinit const Format format_q6_k = {"Q6_K", 14, 256, 210, 256, 13, 2, decode, split, encode};
 
 }  // namespace vkmoe
