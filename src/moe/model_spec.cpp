@@ -9,9 +9,8 @@
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
-namespace {
 
-const Architecture& recognise(const ModelFile& file) {
+const Architecture& find_architecture(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   const char* key = gguf ? "general.architecture" : "model_type";
   auto at = file.metadata.find(key);
@@ -29,6 +28,15 @@ const Architecture& recognise(const ModelFile& file) {
        "\" is not supported: expected one of ", known);
 }
 
+std::string weight_names(const Architecture& architecture, const std::string& role, ModelFile::Kind kind) {
+  std::string names;
+  for (const WeightNames& w : architecture.weights)
+    if (role == w.role) names = kind == ModelFile::Kind::gguf ? w.gguf : w.hugging_face;
+  return names;
+}
+
+namespace {
+
 std::string replace_all(std::string text, const std::string& from, const std::string& to) {
   for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
   return text;
@@ -40,7 +48,9 @@ constexpr std::string_view transposed_mark = "^T";  // ends the name of a tensor
 // Finds the tensors of one architecture by role.
 class Finder {
  public:
-  Finder(const ModelFile& file, const Architecture& architecture, const Hyper& h) : file_(file), biased_(h.biased) {
+  // Notes in `found` what it hands out.
+  Finder(const ModelFile& file, const Architecture& architecture, const Hyper& h, std::vector<NamedWeight>& found)
+      : file_(file), biased_(h.biased), found_(found) {
     for (const WeightNames& w : architecture.weights)
       names_[w.role] = file.kind == ModelFile::Kind::gguf ? w.gguf : w.hugging_face;
     const std::string of_text = "language_model.";  // in a model of text and pictures
@@ -68,7 +78,9 @@ class Finder {
     const std::string name = name_of(role, layer);
     const Tensor* found = file_.find(name);
     bool row = found && found->shape == std::vector<uint64_t>{1, n};  // (1, n) is as good
-    return &plain(row ? *found : file_.require(name, {n}));
+    const Tensor& tensor = plain(row ? *found : file_.require(name, {n}));
+    found_.push_back({role, layer, {1, uint32_t(n), {{{&tensor, 0, 1, 1}}}, {}}, true, false});
+    return &tensor;
   }
 
   // A norm of the residual stream, with LayerNorm's bias where the model has one.
@@ -82,6 +94,7 @@ class Finder {
     bool one_row = n == 1 && found && found->shape == std::vector<uint64_t>{k};  // as GGUF keeps it
     const Tensor& tensor = one_row ? *found : file_.require(name, {n, k});
     Matrix made{uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}, {}};
+    found_.push_back({role, layer, made, false, false});
     if (biased_.count(role)) made.bias = {{{vector(role + ".bias", layer, n), 0, uint32_t(n), 1}}};
     return made;
   }
@@ -105,10 +118,14 @@ class Finder {
       if (transposed) made.experts.push_back({{tensor, e * n * k, uint32_t(n), 1, uint32_t(n)}});
       else made.experts.push_back({{tensor, fused ? e * n : 0, uint32_t(n), 1}});
     }
+    found_.push_back({role, layer, made, false, true});
     if (biased_.count(role)) {
       const std::string bias = name_of(role + ".bias", layer);
       bool apart = bias.find("{E}") != std::string::npos;
       const Tensor* all = apart ? nullptr : &plain(file_.require(bias, {n_experts, n}));
+      if (all)
+        found_.push_back({role + ".bias", layer, {uint32_t(n_experts), uint32_t(n), {{{all, 0, uint32_t(n_experts), 1}}}, {}},
+                          false, false});
       for (uint64_t e = 0; e < n_experts; ++e) {
         const Tensor* one = apart ? &plain(file_.require(replace_all(bias, "{E}", std::to_string(e)), {n})) : all;
         made.bias.push_back({{one, apart ? 0 : e * n, uint32_t(n), 1}});
@@ -148,6 +165,7 @@ class Finder {
 
   const ModelFile& file_;
   const std::set<std::string>& biased_;
+  std::vector<NamedWeight>& found_;
   std::string prefix_;  // of all names
   std::map<std::string, std::string> names_;
 };
@@ -363,6 +381,7 @@ ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture&
   refuse_ignored(*file);
   Hyper& h = spec.hyper;
   h.architecture = architecture.name;
+  if (architecture.gguf_interleaves) h.rope_interleaved = file->kind == ModelFile::Kind::gguf;
   if (h.attention_scale == 0) h.attention_scale = float(1 / std::sqrt(double(h.head_dim)));
   h.attention.resize(h.n_layers);
   if (key_spans(h).size() > MAX_KEY_SPANS)
@@ -370,7 +389,7 @@ ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture&
          MAX_KEY_SPANS, " are supported");
   if (h.top_k > h.n_experts)
     fail(VKMOE_ERROR_BAD_FILE, file->path, ": ", h.top_k, " experts a token of only ", h.n_experts);
-  Finder find(*file, architecture, h);
+  Finder find(*file, architecture, h, spec.weights);
 
   if (!find.has("embedding")) find.matrix("embedding", 0, h.vocab, h.hidden);  // fails with the tensor's name
   const Tensor* table = find.tensor("embedding");
@@ -399,7 +418,7 @@ ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture&
 
 }  // namespace
 
-ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) { return read_stack(file, recognise(*file)); }
+ModelSpec read_model_spec(std::shared_ptr<ModelFile> file) { return read_stack(file, find_architecture(*file)); }
 
 ParameterCount count_parameters(const ModelSpec& spec) {
   ParameterCount count;

@@ -1,6 +1,8 @@
 // What a model is, apart from any device: hyper-parameters and where each weight lies in the file. Made by an
 // architecture (arch/*.cpp), read by the device model and by the CPU reference.
 #pragma once
+#include <cstring>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,7 +27,14 @@ struct LatentAttention {
   uint32_t nope_dim = 0;   // dimensions of a head's query and key that are not turned; rotary_dim follow
   uint32_t value_dim = 0;  // of a head
   float epsilon = 1e-6f;   // of the latents' norms, whatever the other norms have
+
+  bool operator==(const LatentAttention&) const = default;
 };
+
+// Of structs that kernels share: all members are 4 bytes, so there is no padding.
+inline bool operator==(const GateRule& a, const GateRule& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+inline bool operator==(const KeySpan& a, const KeySpan& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
+inline bool operator==(const Activation& a, const Activation& b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
 // What attention does in one layer.
 struct LayerAttention {
@@ -33,6 +42,8 @@ struct LayerAttention {
   bool rotary = true;
   bool normed = true;     // Hyper::qk_norm is done
   bool tempered = false;  // Hyper::temperature_* scale the queries
+
+  bool operator==(const LayerAttention&) const = default;
 };
 
 struct Hyper {
@@ -64,6 +75,7 @@ struct Hyper {
   bool scaled_expert_input = false;  // an expert's weight multiplies its input, not its output (Llama 4)
   Activation activation = {};     // of all feed-forward layers
   std::vector<bool> layer_has_experts;
+  std::map<std::string, nlohmann::json> gguf_keys;  // of a config.json: the same hyper-parameters as keys of a GGUF
   bool gated = true;  // feed-forward layers have a gate; else one matrix and the activation
   double capacity_fraction = 0;  // an expert's capacity as a part of a pass's tokens, rounded up; 0: GateRule::capacity
 
@@ -75,6 +87,7 @@ struct Hyper {
   uint32_t padding_id = 0;
   std::vector<int32_t> decoder_prompt;  // ids that a decoder's text begins with
 
+  bool operator==(const Hyper&) const = default;
   uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
   uint32_t attended_dim() const { return n_heads * (latent.kv_rank ? latent.value_dim : head_dim); }  // inputs of o
 };
@@ -128,6 +141,14 @@ struct LayerSpec {
   Matrix down;                                                  // (experts or 1, hidden, ff)
 };
 
+// A weight as it was found under its role (WeightNames::role), without its bias; fused ones whole.
+struct NamedWeight {
+  std::string role;
+  uint32_t layer;        // 0 where no layer has its own
+  Matrix rows;           // a vector: one row
+  bool vector, experts;  // experts: of shape (experts, n, k)
+};
+
 // A model, or the decoder of an encoder-decoder model.
 struct ModelSpec {
   std::shared_ptr<ModelFile> file;
@@ -138,6 +159,7 @@ struct ModelSpec {
   NormSpec final_norm;
   const Tensor* position_bias = nullptr;  // (position_buckets, n_heads), for all layers
   std::vector<LayerSpec> layers;
+  std::vector<NamedWeight> weights;     // all of the above, in the order of reading
   std::shared_ptr<ModelSpec> encoder;   // reads the input: a spec with the same embedding, whose head means nothing
 };
 

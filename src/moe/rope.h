@@ -30,6 +30,8 @@ struct RopeScaling {
   std::vector<float> short_factors, long_factors;  // longrope
   double long_attention_factor = 1;                // longrope: instead of attention_factor in a longer context
   std::vector<float> divisors;     // of each pair's frequency besides (GGUF's rope_freqs.weight); empty: none
+
+  bool operator==(const RopeScaling&) const = default;
 };
 
 // From config.json (rope_parameters, or the older rope_scaling) or from GGUF metadata with the architecture's prefix.

@@ -6,12 +6,13 @@
 
 namespace vkmoe {
 
-std::string Keys::full(const std::string& key) const {
-  auto other = names_.find(key);
-  return prefix_ + (other == names_.end() ? key : other->second);
+std::string Keys::full(const KeyNames& key) const {
+  const std::string& name = is_gguf() ? key.gguf : key.hugging_face;
+  auto other = names_.find(name);
+  return prefix_ + (other == names_.end() ? name : other->second);
 }
 
-const nlohmann::json* Keys::find(const std::string& key) const {
+const nlohmann::json* Keys::find(const KeyNames& key) const {
   const nlohmann::json* object = &file_.metadata;
   std::string name = full(key);
   file_.asked.insert(name);
@@ -27,34 +28,40 @@ const nlohmann::json* Keys::find(const std::string& key) const {
   return at == object->end() || at->is_null() ? nullptr : &*at;
 }
 
-bool Keys::has(const std::string& key) const { return find(key) != nullptr; }
+void Keys::note(const std::string& gguf_key, nlohmann::json value) const {
+  if (note_) note_->gguf_keys[note_prefix_ + gguf_key] = std::move(value);
+}
 
-uint32_t Keys::u32(const std::string& key, uint32_t low, uint32_t high) const {
+bool Keys::has(const KeyNames& key) const { return find(key) != nullptr; }
+
+uint32_t Keys::u32(const KeyNames& key, uint32_t low, uint32_t high) const {
   const nlohmann::json* value = find(key);
   if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), " is missing");
   if (!value->is_number_integer() || (value->is_number_integer() && !value->is_number_unsigned() && value->get<int64_t>() < 0) ||
       value->get<uint64_t>() < low || value->get<uint64_t>() > high)
     fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected an integer from ", low, " to ", high,
          ", found ", value->dump().substr(0, 60));
-  return uint32_t(value->get<uint64_t>());
+  return noted(key, uint32_t(value->get<uint64_t>()));
 }
 
-uint32_t Keys::u32_or(const std::string& key, uint32_t fallback, uint32_t low, uint32_t high) const {
-  return has(key) ? u32(key, low, high) : fallback;
+uint32_t Keys::u32_or(const KeyNames& key, uint32_t fallback, uint32_t low, uint32_t high) const {
+  return has(key) ? u32(key, low, high) : noted(key, fallback);
 }
 
-double Keys::number(const std::string& key) const {
+double Keys::number(const KeyNames& key) const {
   const nlohmann::json* value = find(key);
   if (!value) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), " is missing");
   if (!value->is_number() || !std::isfinite(value->get<double>()))
     fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected a finite number, found ",
          value->dump().substr(0, 60));
-  return value->get<double>();
+  return noted(key, value->get<double>());
 }
 
-double Keys::number_or(const std::string& key, double fallback) const { return has(key) ? number(key) : fallback; }
+double Keys::number_or(const KeyNames& key, double fallback) const {
+  return has(key) ? number(key) : noted(key, fallback);
+}
 
-std::vector<float> Keys::numbers(const std::string& key) const {
+std::vector<float> Keys::numbers(const KeyNames& key) const {
   const nlohmann::json* list = find(key);
   std::vector<float> values;
   if (!list) return values;
@@ -67,33 +74,33 @@ std::vector<float> Keys::numbers(const std::string& key) const {
   return values;
 }
 
-bool Keys::flag_or(const std::string& key, bool fallback) const {
+bool Keys::flag_or(const KeyNames& key, bool fallback) const {
   const nlohmann::json* value = find(key);
-  if (!value) return fallback;
+  if (!value) return noted(key, fallback);
   if (!value->is_boolean())
     fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected true or false, found ",
          value->dump().substr(0, 60));
-  return value->get<bool>();
+  return noted(key, value->get<bool>());
 }
 
-std::string Keys::text_or(const std::string& key, const std::string& fallback) const {
+std::string Keys::text_or(const KeyNames& key, const std::string& fallback) const {
   const nlohmann::json* value = find(key);
   if (!value) return fallback;
   if (!value->is_string()) fail(VKMOE_ERROR_BAD_FILE, file_.path, ": key ", full(key), ": expected a string");
   return value->get<std::string>();
 }
 
-void Keys::expect_text(const std::string& key, const std::string& value) const {
+void Keys::expect_text(const KeyNames& key, const std::string& value) const {
   std::vector<std::string> known = split_at_bars(value);
   if (has(key) && std::find(known.begin(), known.end(), text_or(key, "")) == known.end())
     refuse(key, "expected \"" + value + "\"");
 }
 
-void Keys::expect_false(const std::string& key) const {
+void Keys::expect_false(const KeyNames& key) const {
   if (flag_or(key, false)) refuse(key, "expected false");
 }
 
-void Keys::refuse(const std::string& key, const std::string& why) const {
+void Keys::refuse(const KeyNames& key, const std::string& why) const {
   const nlohmann::json* value = find(key);
   fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": key ", full(key), " = ",
        value ? value->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).substr(0, 100) : "(none)",
@@ -119,15 +126,16 @@ void read_common_gguf(const ModelFile& file, const std::string& prefix, const Co
   h.rotary_dim = keys.u32_or("rope.dimension_count", h.head_dim, 2, 1024);
 }
 
-void read_common_hugging_face(const ModelFile& file, const CommonOptions& options, Hyper& h) {
-  Keys keys(file, "", options.names);
-  h.n_layers = keys.u32("num_hidden_layers", 1, 4096);
-  h.hidden = keys.u32("hidden_size", 1, 1 << 20);
-  h.n_heads = keys.u32("num_attention_heads", 1, 4096);
-  h.n_kv_heads = keys.u32_or("num_key_value_heads", h.n_heads, 1, 4096);
-  h.head_dim = keys.u32_or("head_dim", h.hidden / h.n_heads, 1, 1024);
-  h.context_tokens = keys.u32("max_position_embeddings", 1, 1u << 30);
-  h.rms_epsilon = float(options.norm_epsilon < 0 ? keys.number("rms_norm_eps") : keys.number_or("rms_norm_eps", options.norm_epsilon));
+void read_common_hugging_face(const ModelFile& file, const std::string& gguf_prefix, const CommonOptions& options, Hyper& h) {
+  Keys keys(file, gguf_prefix, h, options.names);
+  h.n_layers = keys.u32({"num_hidden_layers", "block_count"}, 1, 4096);
+  h.hidden = keys.u32({"hidden_size", "embedding_length"}, 1, 1 << 20);
+  h.n_heads = keys.u32({"num_attention_heads", "attention.head_count"}, 1, 4096);
+  h.n_kv_heads = keys.u32_or({"num_key_value_heads", "attention.head_count_kv"}, h.n_heads, 1, 4096);
+  h.head_dim = keys.u32_or({"head_dim", "attention.key_length"}, h.hidden / h.n_heads, 1, 1024);
+  h.context_tokens = keys.u32({"max_position_embeddings", "context_length"}, 1, 1u << 30);
+  const KeyNames epsilon("rms_norm_eps", "attention.layer_norm_rms_epsilon");
+  h.rms_epsilon = float(options.norm_epsilon < 0 ? keys.number(epsilon) : keys.number_or(epsilon, options.norm_epsilon));
   h.rotary_dim = h.head_dim;
   h.rope_theta = keys.number_or("rope_theta", 10000);
   double rotary = keys.number_or("partial_rotary_factor", 1);
@@ -143,6 +151,9 @@ void read_common_hugging_face(const ModelFile& file, const CommonOptions& option
     }
     h.rope_theta = rope.number_or("rope_theta", h.rope_theta);
   }
+  keys.note("attention.value_length", h.head_dim);
+  auto ff = file.metadata.find("intermediate_size");
+  if (ff != file.metadata.end() && ff->is_number_unsigned()) keys.note("feed_forward_length", *ff);
 }
 
 // Multi-head latent attention where the file has its keys.
@@ -174,7 +185,7 @@ void read_latent(const Keys& keys, bool gguf, Hyper& h) {
 Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const CommonOptions& options) {
   Hyper h;
   if (file.kind == ModelFile::Kind::gguf) read_common_gguf(file, gguf_prefix, options, h);
-  else read_common_hugging_face(file, options, h);
+  else read_common_hugging_face(file, gguf_prefix, options, h);
   h.rope_scaling = read_rope_scaling(file, gguf_prefix, h.context_tokens);
   bool gguf = file.kind == ModelFile::Kind::gguf;
   read_latent(Keys(file, gguf ? gguf_prefix : ""), gguf, h);
@@ -230,6 +241,7 @@ std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {
       {"k_norm", "model.layers.{L}.self_attn.k_norm.weight", "blk.{L}.attn_k_norm.weight"},
       {"ffn_norm", "model.layers.{L}.post_attention_layernorm.weight", "blk.{L}.ffn_norm.weight"},
       {"router", "model.layers.{L}.mlp.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
+      {"gate_up", "(none)", "blk.{L}.ffn_gate_up_exps.weight"},
       {"gate", "model.layers.{L}.mlp.experts.{E}.gate_proj.weight", "blk.{L}.ffn_gate_exps.weight"},
       {"up", "model.layers.{L}.mlp.experts.{E}.up_proj.weight", "blk.{L}.ffn_up_exps.weight"},
       {"down", "model.layers.{L}.mlp.experts.{E}.down_proj.weight", "blk.{L}.ffn_down_exps.weight"},
@@ -250,13 +262,11 @@ GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize
   return rule;
 }
 
-void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule) {
-  bool gguf = file.kind == ModelFile::Kind::gguf;
-  const char* count = gguf ? "expert_group_count" : "n_group";
-  const char* used = gguf ? "expert_group_used_count" : "topk_group";
+void read_groups(const Keys& keys, GateRule& rule) {
+  const KeyNames count("n_group", "expert_group_count"), used("topk_group", "expert_group_used_count");
   rule.n_groups = keys.u32_or(count, 1, 0, GATE_MAX_GROUPS);
   rule.group_score = GROUP_SUM2;
-  if (rule.n_groups <= 1) return;
+  if (rule.n_groups <= 1) return keys.note(used.gguf, 1u);
   rule.top_groups = keys.u32(used, 1, rule.n_groups);
   if (rule.n_experts % rule.n_groups != 0) keys.refuse(count, cat("expected a divisor of ", rule.n_experts, " experts"));
   if (rule.n_experts / rule.n_groups * rule.top_groups < rule.top_k)

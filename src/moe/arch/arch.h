@@ -34,11 +34,18 @@ struct Architecture {
   std::vector<RealModel> models = {};
   const char* tried_as = "";
   const char* others_differ = "";
+  bool gguf_interleaves = false;  // in a GGUF, rows of queries and keys are permuted for interleaved rotary pairs
   const Architecture* encoder = nullptr;  // of an encoder-decoder family, whose `weights` are the decoder's
 };
 
 // All of them, by name.
 const std::vector<const Architecture*>& architectures();
+
+// The architecture that a file says it has; VKMOE_ERROR_UNSUPPORTED where there is none of that name.
+const Architecture& find_architecture(const ModelFile& file);
+
+// The names of a role's weight, parted by '|'; "" where the architecture has none.
+std::string weight_names(const Architecture& architecture, const std::string& role, ModelFile::Kind kind);
 
 std::vector<std::string> split_at_bars(const std::string& all);
 
@@ -50,31 +57,58 @@ extern const Architecture dbrx_architecture, deepseek_architecture, dots1_archit
 // Names that nearly all families share (embedding, attention, norms), followed by a family's own.
 std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own);
 
-// Typed access to config.json (prefix "outer." for the keys of an object in it) or GGUF metadata; every failure names file, key, expectation and what was found.
+// A key's name in config.json and in a GGUF's metadata; one name where both say the same or only one has it.
+struct KeyNames {
+  std::string hugging_face, gguf;
+  KeyNames(const char* both) : hugging_face(both), gguf(both) {}
+  KeyNames(const std::string& both) : hugging_face(both), gguf(both) {}
+  KeyNames(const char* hugging_face, const char* gguf) : hugging_face(hugging_face), gguf(gguf) {}
+};
+
+// Typed access to config.json (prefix "outer." for the keys of an object in it) or GGUF metadata; every failure names file,
+// key, expectation and what was found.
 class Keys {
  public:
   // names: what the file calls a key.
   explicit Keys(const ModelFile& file, std::string prefix = "", std::map<std::string, std::string> names = {})
       : file_(file), prefix_(std::move(prefix)), names_(std::move(names)) {}
-  bool has(const std::string& key) const;  // present and not null
-  uint32_t u32(const std::string& key, uint32_t low, uint32_t high) const;
-  uint32_t u32_or(const std::string& key, uint32_t fallback, uint32_t low, uint32_t high) const;
-  double number(const std::string& key) const;
-  double number_or(const std::string& key, double fallback) const;
-  bool flag_or(const std::string& key, bool fallback) const;
-  std::vector<float> numbers(const std::string& key) const;  // a list of numbers above 0; empty: no such key
-  std::string text_or(const std::string& key, const std::string& fallback) const;
+  // Of a GGUF: its keys that start with the prefix. Of a config.json: what is read by a pair of names is noted in
+  // h.gguf_keys under its name in a GGUF, so that one line says how a value is read from both and written.
+  Keys(const ModelFile& file, const std::string& gguf_prefix, Hyper& h, std::map<std::string, std::string> names = {})
+      : Keys(file, file.kind == ModelFile::Kind::gguf ? gguf_prefix : "", std::move(names)) {
+    if (!is_gguf()) note_ = &h;
+    note_prefix_ = gguf_prefix;
+  }
+
+  bool has(const KeyNames& key) const;  // present and not null
+  uint32_t u32(const KeyNames& key, uint32_t low, uint32_t high) const;
+  uint32_t u32_or(const KeyNames& key, uint32_t fallback, uint32_t low, uint32_t high) const;
+  double number(const KeyNames& key) const;
+  double number_or(const KeyNames& key, double fallback) const;
+  bool flag_or(const KeyNames& key, bool fallback) const;
+  std::vector<float> numbers(const KeyNames& key) const;  // a list of numbers above 0; empty: no such key
+  std::string text_or(const KeyNames& key, const std::string& fallback) const;
+  // Notes a value that a GGUF has under this name and a config.json elsewhere or not at all.
+  void note(const std::string& gguf_key, nlohmann::json value) const;
   // Fails with VKMOE_ERROR_UNSUPPORTED when a key is there and says something else. '|' parts several values.
-  void expect_text(const std::string& key, const std::string& value) const;
-  void expect_false(const std::string& key) const;
-  [[noreturn]] void refuse(const std::string& key, const std::string& why) const;
+  void expect_text(const KeyNames& key, const std::string& value) const;
+  void expect_false(const KeyNames& key) const;
+  [[noreturn]] void refuse(const KeyNames& key, const std::string& why) const;
 
  private:
-  std::string full(const std::string& key) const;
-  const nlohmann::json* find(const std::string& key) const;
+  bool is_gguf() const { return file_.kind == ModelFile::Kind::gguf; }
+  std::string full(const KeyNames& key) const;  // as in the file
+  const nlohmann::json* find(const KeyNames& key) const;
+  template <class T>
+  T noted(const KeyNames& key, T value) const {
+    if (key.gguf != key.hugging_face) note(key.gguf, value);
+    return value;
+  }
   const ModelFile& file_;
   std::string prefix_;
   std::map<std::string, std::string> names_;
+  Hyper* note_ = nullptr;
+  std::string note_prefix_;
 };
 
 struct CommonOptions {
@@ -101,7 +135,7 @@ void set_decoder_prompt(const ModelFile& file, Hyper& h, uint32_t start);
 GateRule sigmoid_bias_top_k(uint32_t n_experts, uint32_t top_k, bool renormalize, float scale);
 
 // Groups of experts (n_group, topk_group), by the sum of their two best; fails where they leave fewer than top_k.
-void read_groups(const ModelFile& file, const Keys& keys, GateRule& rule);
+void read_groups(const Keys& keys, GateRule& rule);
 
 // Which layers have windowed or chunked attention: layer_types of config.json, whose other layers are "full_attention"
 // (kind: what these are called), or GGUF's sliding_window_pattern. Without either, all but each period-th.

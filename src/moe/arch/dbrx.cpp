@@ -15,13 +15,13 @@ Hyper read(const ModelFile& file) {
                                                   {"rope_theta", "attn_config.rope_theta"},
                                                   {"hidden_act", "ffn_config.ffn_act_fn.name"}},
                                         .norm_epsilon = 1e-5});
-  Keys keys(file, gguf ? "dbrx." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "ffn_config.moe_num_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "ffn_config.moe_top_k", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "ffn_config.ffn_hidden_size", 1, 1 << 24);
+  Keys keys(file, "dbrx.", h);
+  h.n_experts = keys.u32({"ffn_config.moe_num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"ffn_config.moe_top_k", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"ffn_config.ffn_hidden_size", "feed_forward_length"}, 1, 1 << 24);
   h.norm = NORM_LAYER;
-  const char* clip = gguf ? "attention.clamp_kqv" : "attn_config.clip_qkv";
-  h.qkv_clip = float(keys.number_or(clip, 0));
+  const KeyNames clip("attn_config.clip_qkv", "attention.clamp_kqv");
+  if (keys.has(clip)) h.qkv_clip = float(keys.number(clip));
   if (keys.has(clip) && !(h.qkv_clip > 0)) keys.refuse(clip, "expected a number above 0");
   const char* power = "ffn_config.moe_normalize_expert_weights";
   bool named = !gguf && file.metadata.contains("ffn_config") && file.metadata["ffn_config"].contains("moe_normalize_expert_weights");

@@ -7,30 +7,30 @@ namespace vkmoe {
 namespace {
 
 void read_sizes(Hyper& h, const Keys& keys, bool gguf) {
-  h.n_experts = keys.u32(gguf ? "expert_count" : "n_routed_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
-  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "n_shared_experts", 0, 0, 64);
-  if (!h.latent.kv_rank) keys.refuse(gguf ? "attention.kv_lora_rank" : "kv_lora_rank", "expected a number above 0");
+  h.n_experts = keys.u32({"n_routed_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  h.dense_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
+  h.shared_ff = h.expert_ff * keys.u32_or({"n_shared_experts", "expert_shared_count"}, 0, 0, 64);
+  if (!h.latent.kv_rank) keys.refuse({"kv_lora_rank", "attention.kv_lora_rank"}, "expected a number above 0");
 }
 
 // Sigmoid scores, selection bias, groups by their two best.
-GateRule v3_gate(const Hyper& h, const Keys& keys, bool gguf, const ModelFile& file) {
+GateRule v3_gate(const Hyper& h, const Keys& keys, bool gguf) {
   for (const char* key : {"n_group", "topk_group"})
     if (!gguf) keys.u32(key, 1, GATE_MAX_GROUPS);  // transformers' defaults fit no other model than V3
-  GateRule rule = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", !gguf),
-                                     float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
-  read_groups(file, keys, rule);
+  GateRule rule = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, !gguf),
+                                     float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1)));
+  read_groups(keys, rule);
   return rule;
 }
 
 // Softmax scores, groups by their best. transformers looks at no norm_topk_prob here.
-GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf, const ModelFile& file) {
+GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf) {
   GateRule rule = softmax_top_k(h.n_experts, h.top_k, gguf && keys.flag_or("expert_weights_norm", false));
-  rule.scale = float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1));
+  rule.scale = float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1));
   std::string method = gguf ? "group_limited_greedy" : keys.text_or("topk_method", "greedy");
-  if (method == "group_limited_greedy") read_groups(file, keys, rule);
+  if (method == "group_limited_greedy") read_groups(keys, rule);
   else if (method != "greedy") keys.refuse("topk_method", "expected greedy or group_limited_greedy");
   rule.group_score = GROUP_MAX;
   return rule;
@@ -46,7 +46,7 @@ Hyper read_hugging_face(const ModelFile& file) {
   keys.expect_text("scoring_func", v2 ? "softmax" : "sigmoid");
   if (!v2) keys.expect_text("topk_method", "noaux_tc");
   h.rope_interleaved = v2 || keys.flag_or("rope_interleave", true);
-  h.gate = v2 ? v2_gate(h, keys, false, file) : v3_gate(h, keys, false, file);
+  h.gate = v2 ? v2_gate(h, keys, false) : v3_gate(h, keys, false);
   if (keys.text_or("model_type", "") == "glm4_moe_lite") {
     auto types = file.metadata.find("mlp_layer_types");
     if (types != file.metadata.end() && types->is_array()) {
@@ -72,7 +72,7 @@ Hyper read_gguf(const ModelFile& file) {
   // 1: softmax, 2: sigmoid; older files say nothing, and only V3 has a selection bias.
   bool bias = file.find(cat("blk.", n_dense, ".exp_probs_b.bias"));
   bool v3 = keys.u32_or("expert_gating_func", bias ? 2 : 1, 1, 2) == 2;
-  h.gate = v3 ? v3_gate(h, keys, true, file) : v2_gate(h, keys, true, file);
+  h.gate = v3 ? v3_gate(h, keys, true) : v2_gate(h, keys, true);
   set_first_dense(h, n_dense);
   return h;
 }

@@ -8,13 +8,13 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "ernie4_5-moe.");
-  Keys keys(file, gguf ? "ernie4_5-moe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "moe_num_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "moe_k", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
-  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  Keys keys(file, "ernie4_5-moe.", h);
+  h.n_experts = keys.u32({"moe_num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"moe_k", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  h.dense_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   // Not expert_shared_feed_forward_length, which the converter guesses from other sizes.
-  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "moe_num_shared_experts", 0, 0, 64);
+  h.shared_ff = h.expert_ff * keys.u32_or({"moe_num_shared_experts", "expert_shared_count"}, 0, 0, 64);
   h.rope_interleaved = true;
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   h.gate.has_bias = 1;
@@ -23,7 +23,8 @@ Hyper read(const ModelFile& file) {
     if (keys.u32_or("interleave_moe_layer_step", 1, 1, 1 << 20) != 1) keys.refuse("interleave_moe_layer_step", "expected 1");
     set_first_dense(h, keys.u32_or("leading_dense_block_count", 0, 0, h.n_layers));
   } else {
-    uint32_t first = keys.u32_or("moe_layer_start_index", 0, 0, h.n_layers), step = keys.u32_or("moe_layer_interval", 1, 1, 1 << 20);
+    uint32_t first = keys.u32_or({"moe_layer_start_index", "leading_dense_block_count"}, 0, 0, h.n_layers);
+    uint32_t step = keys.u32_or({"moe_layer_interval", "interleave_moe_layer_step"}, 1, 1, 1 << 20);
     int64_t end = keys.has("moe_layer_end_index") ? int64_t(keys.number("moe_layer_end_index")) : -1;
     if (end < 0) end = int64_t(h.n_layers) - 1;
     for (uint32_t layer = 0; layer < h.n_layers; ++layer)

@@ -8,20 +8,20 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "glm4moe.");
-  Keys keys(file, gguf ? "glm4moe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "n_routed_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
-  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  h.shared_ff = h.expert_ff * keys.u32_or(gguf ? "expert_shared_count" : "n_shared_experts", 0, 0, 64);
+  Keys keys(file, "glm4moe.", h);
+  h.n_experts = keys.u32({"n_routed_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  h.dense_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
+  h.shared_ff = h.expert_ff * keys.u32_or({"n_shared_experts", "expert_shared_count"}, 0, 0, 64);
   if (gguf) h.n_layers -= std::min(h.n_layers - 1, keys.u32_or("nextn_predict_layers", 0, 0, h.n_layers));
   bool norm = gguf ? file.find("blk.0.attn_q_norm.weight") != nullptr : keys.flag_or("use_qk_norm", false);
   h.qk_norm = norm ? QK_NORM_HEAD : QK_NORM_NONE;
   if (gguf ? file.find("blk.0.attn_q.bias") != nullptr : keys.flag_or("attention_bias", false)) h.biased = {"q", "k", "v"};
-  h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", true),
-                              float(keys.number_or(gguf ? "expert_weights_scale" : "routed_scaling_factor", 1)));
-  read_groups(file, keys, h.gate);
-  set_first_dense(h, keys.u32_or(gguf ? "leading_dense_block_count" : "first_k_dense_replace", 0, 0, h.n_layers));
+  h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, true),
+                              float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1)));
+  read_groups(keys, h.gate);
+  set_first_dense(h, keys.u32_or({"first_k_dense_replace", "leading_dense_block_count"}, 0, 0, h.n_layers));
   return h;
 }
 

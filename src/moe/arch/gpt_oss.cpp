@@ -9,15 +9,15 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "gpt-oss.");
-  Keys keys(file, gguf ? "gpt-oss." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  Keys keys(file, "gpt-oss.", h);
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
   if (gguf) h.biased = {"q", "k", "v", "o", "router", "gate", "up", "down"};
   else h.biased = {"router", "gate_up_interleaved", "down"};
   if (!gguf && keys.flag_or("attention_bias", true)) h.biased.insert({"q", "k", "v", "o"});
   if (gguf) h.rope_scaling.truncate = false;  // the file has no key for it
-  uint32_t window = keys.u32_or(gguf ? "attention.sliding_window" : "sliding_window", 0, 0, 1u << 30);
+  uint32_t window = keys.u32_or({"sliding_window", "attention.sliding_window"}, 0, 0, 1u << 30);
   h.attention.resize(h.n_layers);
   std::vector<bool> local = local_layers(file, "gpt-oss.", "sliding_attention", h.n_layers, 2);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer)

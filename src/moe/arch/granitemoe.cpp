@@ -9,18 +9,17 @@ namespace {
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "granitemoe.");
   bool gguf = file.kind == ModelFile::Kind::gguf;
-  Keys keys(file, gguf ? "granitemoe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  h.embedding_scale = float(keys.number_or(gguf ? "embedding_scale" : "embedding_multiplier", 1));
-  h.residual_scale = float(keys.number_or(gguf ? "residual_scale" : "residual_multiplier", 1));
-  h.attention_scale = float(keys.number_or(gguf ? "attention.scale" : "attention_multiplier", 1));
-  double logits_scaling = keys.number_or(gguf ? "logit_scale" : "logits_scaling", 1);
-  if (!(logits_scaling > 0)) keys.refuse(gguf ? "logit_scale" : "logits_scaling", "expected a positive number");
+  Keys keys(file, "granitemoe.", h);
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
+  h.embedding_scale = float(keys.number_or({"embedding_multiplier", "embedding_scale"}, 1));
+  h.residual_scale = float(keys.number_or({"residual_multiplier", "residual_scale"}, 1));
+  h.attention_scale = float(keys.number_or({"attention_multiplier", "attention.scale"}, 1));
+  double logits_scaling = keys.number_or({"logits_scaling", "logit_scale"}, 1);
+  if (!(logits_scaling > 0)) keys.refuse({"logits_scaling", "logit_scale"}, "expected a positive number");
   h.logit_scale = float(1 / logits_scaling);
-  h.rope_interleaved = gguf;
-  h.shared_ff = keys.u32_or(gguf ? "expert_shared_feed_forward_length" : "shared_intermediate_size", 0, 0, 1 << 24);
+  h.shared_ff = keys.u32_or({"shared_intermediate_size", "expert_shared_feed_forward_length"}, 0, 0, 1 << 24);
   h.gate = softmax_top_k(h.n_experts, h.top_k, false);
   h.gate.score = SCORE_LOGIT;
   h.gate.weight = WEIGHT_SOFTMAX;
@@ -43,6 +42,6 @@ const Architecture granitemoe_architecture = {
         {"down", "model.layers.{L}.block_sparse_moe.output_linear.weight", "blk.{L}.ffn_down_exps.weight"},
     }),
     {{"Granite-3.1-1B-A400M", 1.3, 0.4}, {"Granite-3.1-3B-A800M", 3.3, 0.8}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF", "", true};
 
 }  // namespace vkmoe

@@ -9,15 +9,15 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "grok.", {.activation = "gelu|gelu_new|gelu_pytorch_tanh", .norm_epsilon = 1e-5});
-  Keys keys(file, gguf ? "grok." : "");
+  Keys keys(file, "grok.", h);
   const char* experts = gguf ? "expert_count" : keys.has("num_experts") ? "num_experts" : "num_local_experts";
   h.n_experts = keys.u32(experts, 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   // Files that lack these were made from the one released model.
-  h.embedding_scale = float(keys.number_or(gguf ? "embedding_scale" : "embedding_multiplier_scale", 78.38367176906169));
-  h.logit_scale = float(keys.number_or(gguf ? "logit_scale" : "output_multiplier_scale", 0.5773502691896257));
-  h.attention_scale = float(keys.number_or(gguf ? "attention.output_scale" : "attn_output_multiplier", 0.08838834764831845));
+  h.embedding_scale = float(keys.number_or({"embedding_multiplier_scale", "embedding_scale"}, 78.38367176906169));
+  h.logit_scale = float(keys.number_or({"output_multiplier_scale", "logit_scale"}, 0.5773502691896257));
+  h.attention_scale = float(keys.number_or({"attn_output_multiplier", "attention.output_scale"}, 0.08838834764831845));
   const char* cap = gguf ? "attn_logit_softcapping" : keys.has("max_attn_value") ? "max_attn_value" : "attn_logit_softcapping";
   h.attention_softcap = float(keys.number_or(cap, 30));
   if (!(h.attention_softcap > 0)) keys.refuse(cap, "expected a number above 0");

@@ -10,20 +10,23 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "hunyuan-moe.");
-  Keys keys(file, gguf ? "hunyuan-moe." : "");
-  auto number = [&](const char* key) {  // one for all layers, or the same in a list
-    if (gguf || !file.metadata.contains(key) || !file.metadata[key].is_array()) return keys.u32(key, 1, 1 << 24);
-    const nlohmann::json& list = file.metadata[key];
+  Keys keys(file, "hunyuan-moe.", h);
+  auto number = [&](const KeyNames& key) {  // one for all layers, or the same in a list
+    auto at = file.metadata.find(key.hugging_face);
+    if (gguf || at == file.metadata.end() || !at->is_array()) return keys.u32(key, 1, 1 << 24);
+    keys.has(key);  // it is asked for
+    const nlohmann::json& list = *at;
     if (list.empty() || !list[0].is_number_unsigned()) keys.refuse(key, "expected numbers");
     for (const auto& value : list)
       if (value != list[0]) keys.refuse(key, "expected the same number for all layers");
+    keys.note(key.gguf, list[0].get<uint32_t>());
     return list[0].get<uint32_t>();
   };
-  h.n_experts = number(gguf ? "expert_count" : "num_experts");
-  h.top_k = number(gguf ? "expert_used_count" : "moe_topk");
-  h.expert_ff = number(gguf ? "expert_feed_forward_length"
-                            : (keys.has("moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size"));
-  h.shared_ff = gguf ? keys.u32("expert_shared_feed_forward_length", 1, 1 << 24) : keys.u32("intermediate_size", 1, 1 << 24);
+  h.n_experts = number({"num_experts", "expert_count"});
+  h.top_k = number({"moe_topk", "expert_used_count"});
+  h.expert_ff = number({gguf || keys.has("moe_intermediate_size") ? "moe_intermediate_size" : "intermediate_size",
+                        "expert_feed_forward_length"});
+  h.shared_ff = keys.u32({"intermediate_size", "expert_shared_feed_forward_length"}, 1, 1 << 24);
   if (h.n_experts > GATE_MAX_EXPERTS || h.top_k > GATE_MAX_TOP_K)
     fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": ", h.n_experts, " experts with ", h.top_k, " a token: at most ",
          GATE_MAX_EXPERTS, " with ", GATE_MAX_TOP_K, " are supported");

@@ -70,11 +70,11 @@ void read_attention(const Keys& keys, const ModelFile& file, Hyper& h) {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "llama4.");
-  Keys keys(file, gguf ? "llama4." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  h.dense_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size_mlp", 1, 1 << 24);
+  Keys keys(file, "llama4.", h);
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  h.dense_ff = keys.u32({"intermediate_size_mlp", "feed_forward_length"}, 1, 1 << 24);
   h.shared_ff = h.expert_ff;
   h.rope_interleaved = true;
   h.qk_norm = QK_NORM_AFTER_ROPE;

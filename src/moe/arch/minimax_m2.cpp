@@ -8,11 +8,11 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "minimax-m2.");
-  Keys keys(file, gguf ? "minimax-m2." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? (keys.has("expert_feed_forward_length") ? "expert_feed_forward_length" : "feed_forward_length")
-                              : "intermediate_size", 1, 1 << 24);
+  Keys keys(file, "minimax-m2.", h);
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  bool own = !gguf || keys.has("expert_feed_forward_length");
+  h.expert_ff = keys.u32({"intermediate_size", own ? "expert_feed_forward_length" : "feed_forward_length"}, 1, 1 << 24);
   h.qk_norm = QK_NORM_FULL;
   if (!gguf) keys.expect_text("scoring_func", "sigmoid");
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, true, 1);

@@ -7,23 +7,16 @@ namespace {
 
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "llama.");
-  if (file.kind == ModelFile::Kind::gguf) {
-    Keys keys(file, "llama.");
-    if (!keys.has("expert_count") || keys.u32("expert_count", 0, GATE_MAX_EXPERTS) == 0)
-      keys.refuse("expert_count", "vkmoe runs models with experts only");
-    h.n_experts = keys.u32("expert_count", 1, GATE_MAX_EXPERTS);
-    h.top_k = keys.u32("expert_used_count", 1, GATE_MAX_TOP_K);
-    h.expert_ff = keys.u32("feed_forward_length", 1, 1 << 24);
-    h.rope_interleaved = true;
-    if (file.find("rope_freqs.weight"))
-      fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor rope_freqs.weight: scaled rotary frequencies are not supported");
-  } else {
-    Keys keys(file);
-    h.n_experts = keys.u32("num_local_experts", 1, GATE_MAX_EXPERTS);
-    h.top_k = keys.u32("num_experts_per_tok", 1, GATE_MAX_TOP_K);
-    h.expert_ff = keys.u32("intermediate_size", 1, 1 << 24);
-    h.attention.assign(h.n_layers, {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}});
-  }
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Keys keys(file, "llama.", h);
+  if (gguf && (!keys.has("expert_count") || keys.u32("expert_count", 0, GATE_MAX_EXPERTS) == 0))
+    keys.refuse("expert_count", "vkmoe runs models with experts only");
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
+  if (!gguf) h.attention.assign(h.n_layers, {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}});
+  if (gguf && file.find("rope_freqs.weight"))
+    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor rope_freqs.weight: scaled rotary frequencies are not supported");
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
@@ -43,6 +36,6 @@ const Architecture mixtral_architecture = {
          "blk.{L}.ffn_down_exps.weight|blk.{L}.ffn_down.{E}.weight"},
     }),
     {{"Mixtral-8x7B", 46.7, 12.9}, {"Mixtral-8x22B", 141, 39}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF", "", true};
 
 }  // namespace vkmoe

@@ -98,6 +98,6 @@ const Architecture nllb_moe_architecture = {
     "transformers 5 (to 5.23 at least) sends first choices to expert 1 and second choices to expert 0; transformers 4 and "
     "fairseq send them to the experts that the router chose. vkmoe does as the version that wrote the file "
     "(`transformers_version`), so the released model runs as it was trained. llama.cpp has no such architecture.",
-    &encoder};
+    false, &encoder};
 
 }  // namespace vkmoe

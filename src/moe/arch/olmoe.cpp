@@ -7,14 +7,14 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "olmoe.");
-  Keys keys(file, gguf ? "olmoe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
+  Keys keys(file, "olmoe.", h);
+  h.n_experts = keys.u32({"num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   h.qk_norm = QK_NORM_FULL;
-  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
-  const char* clip = gguf ? "attention.clamp_kqv" : "clip_qkv";
-  h.qkv_clip = float(keys.number_or(clip, 0));
+  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, false));
+  const KeyNames clip("clip_qkv", "attention.clamp_kqv");
+  if (keys.has(clip)) h.qkv_clip = float(keys.number(clip));
   if (keys.has(clip) && !(h.qkv_clip > 0)) keys.refuse(clip, "expected a number above 0");
   h.layer_has_experts.assign(h.n_layers, true);
   return h;

@@ -8,12 +8,12 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "phimoe.");
-  Keys keys(file, gguf ? "phimoe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  if (h.top_k != 2) keys.refuse(gguf ? "expert_used_count" : "num_experts_per_tok", "sparsemixer chooses 2");
-  h.expert_ff = keys.u32(gguf ? "feed_forward_length" : "intermediate_size", 1, 1 << 24);
-  uint32_t window = keys.u32_or(gguf ? "attention.sliding_window" : "sliding_window", 0, 0, 1u << 30);
+  Keys keys(file, "phimoe.", h);
+  h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  if (h.top_k != 2) keys.refuse({"num_experts_per_tok", "expert_used_count"}, "sparsemixer chooses 2");
+  h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
+  uint32_t window = keys.u32_or({"sliding_window", "attention.sliding_window"}, 0, 0, 1u << 30);
   h.attention.assign(h.n_layers, {.span = {.window = window}});
   h.norm = NORM_LAYER;
   h.norm_bias = true;

@@ -7,13 +7,13 @@ namespace {
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "qwen2moe.");
-  Keys keys(file, gguf ? "qwen2moe." : "");
-  h.n_experts = keys.u32(gguf ? "expert_count" : "num_experts", 1, GATE_MAX_EXPERTS);
-  h.top_k = keys.u32(gguf ? "expert_used_count" : "num_experts_per_tok", 1, GATE_MAX_TOP_K);
-  h.expert_ff = keys.u32(gguf ? "expert_feed_forward_length" : "moe_intermediate_size", 1, 1 << 24);
-  h.shared_ff = keys.u32(gguf ? "expert_shared_feed_forward_length" : "shared_expert_intermediate_size", 1, 1 << 24);
+  Keys keys(file, "qwen2moe.", h);
+  h.n_experts = keys.u32({"num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  h.shared_ff = keys.u32({"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}, 1, 1 << 24);
   if (gguf || keys.flag_or("qkv_bias", true)) h.biased = {"q", "k", "v"};
-  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or(gguf ? "expert_weights_norm" : "norm_topk_prob", false));
+  h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, false));
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
 }

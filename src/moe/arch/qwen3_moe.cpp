@@ -10,21 +10,17 @@ namespace {
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "qwen3moe.");
   h.qk_norm = QK_NORM_HEAD;
-  bool renormalize = true;  // GGUF has no key for it: all released models do
   h.layer_has_experts.assign(h.n_layers, true);
-  if (file.kind == ModelFile::Kind::gguf) {
-    Keys keys(file, "qwen3moe.");
-    h.n_experts = keys.u32("expert_count", 1, GATE_MAX_EXPERTS);
-    h.top_k = keys.u32("expert_used_count", 1, GATE_MAX_TOP_K);
-    h.expert_ff = keys.u32("expert_feed_forward_length", 1, 1 << 24);
-    renormalize = keys.flag_or("expert_weights_norm", true);
-  } else {
-    Keys keys(file);
-    h.n_experts = keys.u32(keys.has("num_experts") ? "num_experts" : "num_local_experts", 1, GATE_MAX_EXPERTS);
-    h.top_k = keys.u32("num_experts_per_tok", 1, GATE_MAX_TOP_K);
-    h.expert_ff = keys.u32("moe_intermediate_size", 1, 1 << 24);
-    h.dense_ff = keys.u32("intermediate_size", 1, 1 << 24);
-    renormalize = keys.flag_or("norm_topk_prob", false);
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  Keys keys(file, "qwen3moe.", h);
+  bool local = !gguf && !keys.has("num_experts");
+  h.n_experts = keys.u32({local ? "num_local_experts" : "num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
+  h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  // GGUFs mostly lack the key: all released models renormalise.
+  bool renormalize = keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, gguf);
+  if (!gguf) {
+    h.dense_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
     if (keys.flag_or("use_sliding_window", false)) {
       LayerAttention windowed = {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}};
       h.attention.assign(h.n_layers, windowed);

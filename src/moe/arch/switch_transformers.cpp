@@ -82,6 +82,6 @@ const Architecture switch_transformers_architecture = {
     {{"Switch-base-8", 0.62, 0.22}, {"Switch-base-128", 7.4, 0.22}, {"Switch-base-256", 14.7, 0.22}, {"Switch-large-128", 26.3, 0.74}},
     "safetensors",
     "llama.cpp has T5 but no such architecture.",
-    &encoder};
+    false, &encoder};
 
 }  // namespace vkmoe
