@@ -9,5 +9,6 @@ void add_perplexity(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_models(CLI::App& program);
+void add_quantize(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_bench(CLI::App& program);

@@ -71,6 +71,7 @@ int main(int argc, char** argv) {
   add_tokenize(program);
   add_inspect(program);
   add_models(program);
+  add_quantize(program);
   add_devices(program);
   add_bench(program);
   try {

@@ -47,7 +47,8 @@ typedef enum vkmoe_status {
   VKMOE_ERROR_VULKAN = 8,           /* another Vulkan call failed; the message names the call and its result */
   VKMOE_ERROR_CONTEXT_FULL = 9,     /* the tokens do not fit in the session's context */
   VKMOE_ERROR_CANCELLED = 10,       /* vkmoe_session_cancel() or a callback stopped the work */
-  VKMOE_ERROR_INTERNAL = 11         /* a defect of vkmoe */
+  VKMOE_ERROR_INTERNAL = 11,        /* a defect of vkmoe */
+  VKMOE_ERROR_OUT_OF_SPACE = 12     /* a file does not fit on its disk */
 } vkmoe_status;
 
 typedef struct vkmoe_device vkmoe_device;
@@ -124,6 +125,29 @@ VKMOE_API vkmoe_status vkmoe_models_json(char **text);
  * total and active parameters, bytes read per decoded token, and the memory that a run with context_tokens (0: the
  * model's own) needs. */
 VKMOE_API vkmoe_status vkmoe_inspect_json(const char *path, uint32_t context_tokens, char **text);
+
+/* ---- making model files --------------------------------------------------------------------------------------- */
+
+typedef struct vkmoe_quantize_options {
+  size_t size_bytes;
+  const char *type;      /* of matrices without a type of their own, as ggml spells it: "Q4_K". The output matrix (or a
+                            tied embedding) gets Q6_K where that is better, and with a K type below Q6_K values and down
+                            projections of some layers get the next better type, as in llama.cpp's mixtures */
+  const char *experts;   /* exactly this type for the experts' matrices, ... */
+  const char *shared;    /* ... for the shared experts', ... */
+  const char *attention; /* ... for attention; NULL: as `type` */
+  int keep_router;       /* 1: the router's type as in the source; 0: F32. It is never quantized further */
+  vkmoe_progress progress; /* values converted so far and in all; a result other than 0 cancels. May be NULL */
+  void *progress_user;
+} vkmoe_quantize_options;
+VKMOE_API void vkmoe_quantize_options_init(vkmoe_quantize_options *options);
+
+/* Writes the model at in_path (GGUF or Hugging Face folder) as one GGUF that vkmoe and llama.cpp read. Vectors stay as
+ * they are (F32 from a folder); a row that is no multiple of a type's block gets another type. Memory stays below one
+ * tensor and a buffer. out_path appears whole or not at all. *report, if not NULL, becomes a JSON object: source_bytes,
+ * written_bytes, notes (tensors that got another type or were left out, and why). */
+VKMOE_API vkmoe_status vkmoe_quantize(const char *in_path, const char *out_path, const vkmoe_quantize_options *options,
+                                      char **report);
 
 /* ---- text ------------------------------------------------------------------------------------------------------- */
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -42,6 +43,14 @@ std::shared_ptr<MappedFile> MappedFile::open_fd(int fd, uint64_t offset_bytes, u
   file->mapping_ = mapping;
   file->data_ = static_cast<const uint8_t*>(mapping) + lead_bytes;
   return file;
+}
+
+void MappedFile::release(const uint8_t* begin, uint64_t size_bytes) const {
+  if (begin < data_ || begin > data_ + size_bytes_) return;
+  auto page = uintptr_t(::sysconf(_SC_PAGESIZE));
+  uintptr_t first = uintptr_t(begin) / page * page;
+  uintptr_t end = uintptr_t(begin) + std::min<uint64_t>(size_bytes, uint64_t(data_ + size_bytes_ - begin));
+  ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 MappedFile::~MappedFile() {

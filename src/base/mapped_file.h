@@ -23,6 +23,8 @@ class MappedFile {
 
   const uint8_t* data() const { return data_; }
   uint64_t size() const { return size_bytes_; }
+  // A hint that these bytes are not needed soon: they leave memory, and come back from the file when they are read.
+  void release(const uint8_t* begin, uint64_t size_bytes) const;
   const std::string& path() const { return path_; }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/numeric.h"
+#include "loader/gguf_types.h"
 #include "loader/model_parts.h"
 
 namespace vkmoe {
@@ -12,10 +13,8 @@ using nlohmann::json;
 
 namespace {
 
-enum ValueType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64, value_types };
-
 // Least bytes of one value in a file, to bound counts before anything is allocated.
-constexpr uint64_t least_bytes[value_types] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
+constexpr uint64_t least_bytes[gguf_types] = {1, 1, 2, 2, 4, 4, 4, 1, 8, 12, 8, 8, 8};
 constexpr uint64_t least_kv_bytes = 8 + 4 + 1, least_tensor_bytes = 8 + 4 + 4 + 8;
 constexpr int max_array_depth = 8;
 // A JSON value takes 16 bytes where the file may spend one.
@@ -30,6 +29,9 @@ class Reader {
 
   uint64_t at() const { return at_; }
   uint64_t left() const { return size_ - at_; }
+  std::string_view since(uint64_t start) const {
+    return {reinterpret_cast<const char*>(data_) + start, size_t(at_ - start)};
+  }
 
   template <class... Parts>
   [[noreturn]] void bad(const Parts&... parts) const {
@@ -58,25 +60,25 @@ class Reader {
 
   json value(uint32_t type, int depth = 0) {
     switch (type) {
-      case u8: return number<uint8_t>();
-      case i8: return number<int8_t>();
-      case u16: return number<uint16_t>();
-      case i16: return number<int16_t>();
-      case u32: return number<uint32_t>();
-      case i32: return number<int32_t>();
-      case f32: return number<float>();
-      case u64: return number<uint64_t>();
-      case i64: return number<int64_t>();
-      case f64: return number<double>();
-      case string: return text();
-      case boolean: {
+      case gguf_u8: return number<uint8_t>();
+      case gguf_i8: return number<int8_t>();
+      case gguf_u16: return number<uint16_t>();
+      case gguf_i16: return number<int16_t>();
+      case gguf_u32: return number<uint32_t>();
+      case gguf_i32: return number<int32_t>();
+      case gguf_f32: return number<float>();
+      case gguf_u64: return number<uint64_t>();
+      case gguf_i64: return number<int64_t>();
+      case gguf_f64: return number<double>();
+      case gguf_string: return text();
+      case gguf_boolean: {
         uint8_t byte = number<uint8_t>();
         if (byte > 1) bad("expected 0 or 1 for a boolean, found ", int(byte));
         return byte == 1;
       }
-      case array: return values(depth + 1);
+      case gguf_array: return values(depth + 1);
     }
-    bad("expected a value type below ", uint32_t(value_types), ", found ", type);
+    bad("expected a value type below ", uint32_t(gguf_types), ", found ", type);
   }
 
  private:
@@ -84,7 +86,7 @@ class Reader {
     if (depth > max_array_depth) bad("arrays are nested deeper than ", max_array_depth);
     uint32_t type = number<uint32_t>();
     uint64_t count = number<uint64_t>();
-    if (type >= value_types) bad("expected a value type below ", uint32_t(value_types), ", found ", type);
+    if (type >= gguf_types) bad("expected a value type below ", uint32_t(gguf_types), ", found ", type);
     if (count > left() / least_bytes[type])
       bad("an array of ", count, " values does not fit in the ", left(), " bytes that are left of the file");
     if (count > max_array_values - values_)
@@ -127,15 +129,17 @@ Header read_header(Reader& in) {
   return header;
 }
 
-json read_metadata(Reader& in, uint64_t count) {
+json read_metadata(Reader& in, uint64_t count, ModelFile& model) {
   json metadata = json::object();
   for (uint64_t i = 0; i < count; i++) {
     in.context = cat("key ", i, " of ", count);
     std::string key = in.text();
     in.context = cat("key '", key, "'");
+    uint64_t start = in.at();
     uint32_t type = in.number<uint32_t>();
     if (metadata.contains(key)) in.bad("stands twice");
     metadata[key] = in.value(type);
+    model.gguf_values.emplace_back(key, in.since(start));
   }
   return metadata;
 }
@@ -199,7 +203,7 @@ void check_overlap(const std::vector<TensorInfo>& infos, const std::string& path
 json read_gguf(const MappedFile& file, ModelFile& model) {
   Reader in(file);
   Header header = read_header(in);
-  json metadata = read_metadata(in, header.kv_count);
+  json metadata = read_metadata(in, header.kv_count, model);
   uint64_t alignment = read_alignment(in, metadata);
 
   std::vector<TensorInfo> infos;

@@ -55,6 +55,7 @@ std::string split_prefix(const std::string& path, uint64_t part, uint64_t parts)
 // Opens all parts, whichever of them `path` is; metadata comes from the first.
 void open_split(ModelFile& model, const std::string& path, uint64_t own_part, uint64_t parts) {
   std::string prefix = split_prefix(path, own_part, parts);
+  decltype(model.gguf_values) first_values;
   for (uint64_t part = 1; part <= parts; part++) {
     char suffix[40];
     std::snprintf(suffix, sizeof suffix, "-%05u-of-%05u.gguf", unsigned(part), unsigned(parts));
@@ -62,14 +63,18 @@ void open_split(ModelFile& model, const std::string& path, uint64_t own_part, ui
     if (!is_file(name))
       fail(VKMOE_ERROR_NOT_FOUND, name, ": part ", part, " of ", parts, " of the model is missing");
     auto file = MappedFile::open(name);
+    model.gguf_values.clear();
     json metadata = read_gguf(*file, model);
     model.files.push_back(file);
     uint64_t no = split_value(metadata, "split.no", name), count = split_value(metadata, "split.count", name);
     if (no != part - 1 || count != parts)
       fail(VKMOE_ERROR_BAD_FILE, name, ": expected split.no ", part - 1, " and split.count ", parts, ", found ", no,
            " and ", count);
-    if (part == 1) model.metadata = std::move(metadata);
+    if (part > 1) continue;
+    model.metadata = std::move(metadata);
+    first_values = std::move(model.gguf_values);
   }
+  model.gguf_values = std::move(first_values);
 }
 
 // transformers' order: one file, then an index, then whatever there is.

@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/mapped_file.h"
@@ -34,6 +36,9 @@ class ModelFile {
   // UTF-8 keep their bytes). Hugging Face: config.json.
   nlohmann::json metadata;
   mutable std::set<std::string> asked;  // keys of metadata that were looked for: those of others must not matter
+
+  // GGUF only: keys in the file's order, each with its type and value as they lie in the (first) file.
+  std::vector<std::pair<std::string, std::string_view>> gguf_values;
 
   // Hugging Face only; null where the file is missing.
   nlohmann::json tokenizer;          // tokenizer.json

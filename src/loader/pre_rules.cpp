@@ -114,6 +114,34 @@ static const std::vector<PreRule>& pre_rules() {
   return rules;
 }
 
+std::string find_pre_name(const PreTokenizer& own, bool ignore_merges, const std::string& origin) {
+  // Every sequence of three of these stands in the text.
+  const char* const atoms[] = {"a",      "B", "ll", "RE",     "s", "\u00e9", "\u044f", "\u4e2d", "\u304b", "\uac00",
+                               "\u05d0", "1", "23", "\u00bd", " ", "  ",     "\t",     "\n",     "\r\n",   "\u00a0",
+                               "\u0301", "'", "!",  "/",      "_", "-",      "$",      "+",      "\u3002", "\U0001f600"};
+  std::string text;
+  for (const char* a : atoms)
+    for (const char* b : atoms)
+      for (const char* c : atoms) text += std::string(a) + b + c;
+  auto cuts = [&](const PreTokenizer& cutter) {
+    Arena arena;
+    std::vector<Piece> pieces;
+    cutter.split(text, true, arena, pieces);
+    std::vector<std::string> texts;
+    for (const Piece& piece : pieces) texts.emplace_back(piece.text);
+    return texts;
+  };
+  const std::vector<std::string> expected = cuts(own);
+  for (const PreRule& rule : pre_rules()) {
+    if (rule.ignore_merges != ignore_merges || rule.spaces) continue;
+    PreTokenizer other;
+    for (const char* pattern : rule.patterns) other.add_split(Regex(pattern, origin));
+    if (cuts(other) == expected) return rule.names[0];
+  }
+  fail(VKMOE_ERROR_UNSUPPORTED, origin, ": no pre-tokenizer that GGUF has a name for cuts text as this one",
+       ignore_merges ? " (with ignore_merges)" : "");
+}
+
 const PreRule& find_pre_rule(const std::string& name, const std::string& path) {
   for (const PreRule& rule : pre_rules())
     for (const char* known : rule.names)

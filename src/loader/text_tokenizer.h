@@ -38,6 +38,7 @@ class TextTokenizer : public Tokenizer {
   std::string token_bytes(int32_t id, bool special) const override;
   std::string decode(const std::vector<int32_t>& ids, bool special) const override;
   uint32_t vocab_size() const override { return uint32_t(tokens_.size()); }
+  const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
 
  private:
   struct Call;

@@ -19,9 +19,6 @@ const char* const end_texts[] = {"<|im_end|>",      "<|eot_id|>",  "<|eom_id|>",
                                  "<end_of_turn>",   "<|end|>",     "<|eot|>",    "<|return|>",    "<|endofturn|>",
                                  "<|call|>"};
 
-// ggml's token types.
-enum { type_normal = 1, type_unknown, type_control, type_user_defined, type_unused, type_byte };
-
 struct GgufTokenizer {
   const json& metadata;
   const std::string& path;

@@ -22,6 +22,9 @@ FolderConfig read_folder_config(const ModelFile& file, const std::vector<Token>&
 void finish_tokenizer(Tokenizer& tokenizer, const ModelFile& file, const FolderConfig& config);
 int32_t find_token(const std::vector<Token>& tokens, const std::string& text);  // -1: none
 
+// ggml's token types.
+enum { type_normal = 1, type_unknown, type_control, type_user_defined, type_unused, type_byte };
+
 // A pre-tokenizer of byte-level BPE by its name in a GGUF.
 struct PreRule {
   std::vector<const char*> names;
@@ -31,6 +34,8 @@ struct PreRule {
   bool whole_newlines = false;  // a run of newlines that is a token is not merged
 };
 const PreRule& find_pre_rule(const std::string& name, const std::string& path);
+// The name of the one that cuts text as `own` does, shown on text with all that they differ in. `origin`: own's file.
+std::string find_pre_name(const PreTokenizer& own, bool ignore_merges, const std::string& origin);
 
 // A WordPieceModel of parts.tokens, which then show with a space before those that begin a word.
 void wordpiece_model(TokenizerParts& parts, const std::vector<bool>& begins, int32_t unknown, size_t max_chars);

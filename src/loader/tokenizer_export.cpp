@@ -1,0 +1,114 @@
+#include "loader/tokenizer_export.h"
+
+#include "base/error.h"
+#include "loader/json_file.h"
+#include "loader/tokenizer_parts.h"
+
+namespace vkmoe {
+
+using nlohmann::json;
+
+namespace {
+
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) text.replace(at, from.size(), to);
+}
+
+// Tokenizers leave some control tokens unmarked; these shapes of text are taken for such.
+bool looks_special(const std::string& text) {
+  for (const char* known : {"<pad>", "<mask>", "<2mass>", "[@BOS@]"})
+    if (text == known) return true;
+  return (text.starts_with("<|") && text.ends_with("|>")) || (text.starts_with("<\uff5c") && text.ends_with("\uff5c>")) ||
+         (text.starts_with("<unused") && text.ends_with(">"));
+}
+
+struct Exporter {
+  const ModelFile& folder;
+  GgufHeader& header;
+  std::string origin;
+
+  const json& added_tokens() const {
+    static const json none = json::array();
+    const json* added = json_member(folder.tokenizer, "added_tokens");
+    return added ? *added : none;
+  }
+
+  void tokens(uint32_t vocab) const {
+    std::vector<std::string> texts(vocab);
+    std::vector<int32_t> types(vocab, type_unused);
+    auto set = [&](const json& id, const std::string& text, int32_t type) {
+      if (id >= vocab)
+        fail(VKMOE_ERROR_BAD_FILE, origin, ": token '", text, "': expected an id below the model's ", vocab, ", found ",
+             id.dump());
+      texts[id.get<size_t>()] = text;
+      types[id.get<size_t>()] = type;
+    };
+    for (const auto& [text, id] : folder.tokenizer["model"]["vocab"].items()) set(id, text, type_normal);
+    for (const json& entry : added_tokens()) {
+      std::string text = entry["content"];
+      bool control = json_bool(entry, "special", origin, false) || looks_special(text);
+      if (!control) replace_all(text, "\u2581", " ");
+      set(entry["id"], text, control ? type_control : type_user_defined);
+    }
+    for (uint32_t id = 0; id < vocab; id++)
+      if (types[id] == type_unused) texts[id] = cat("[PAD", id, "]");
+    header.set("tokenizer.ggml.tokens", texts);
+    header.set("tokenizer.ggml.token_type", types);
+  }
+
+  void merges() const {
+    json merges = json::array();
+    for (const json& merge : folder.tokenizer["model"]["merges"]) {
+      if (merge.is_string()) {
+        merges.push_back(merge);
+        continue;
+      }
+      std::string left = merge[0], right = merge[1];
+      for (std::string* part : {&left, &right}) replace_all(*part, " ", "\u0120");
+      merges.push_back(left + " " + right);
+    }
+    header.set("tokenizer.ggml.merges", merges);
+  }
+
+  // By the text in tokenizer_config.json, else by the id in config.json.
+  void special(const char* name, const char* key, int32_t known) const {
+    int32_t id = known;
+    const json* text = json_member(folder.tokenizer_config, cat(name, "_token").c_str());
+    if (text && text->is_object()) text = json_member(*text, "content");
+    for (const json& entry : added_tokens())
+      if (id < 0 && text && *text == entry["content"]) id = entry["id"];
+    const json* number = json_member(folder.metadata, cat(name, "_token_id").c_str());
+    if (id < 0 && number && number->is_number_unsigned() && *number <= INT32_MAX) id = *number;
+    if (id >= 0) header.set(cat("tokenizer.ggml.", key, "_token_id"), uint32_t(id));
+  }
+};
+
+}  // namespace
+
+void set_tokenizer(const ModelFile& folder, uint32_t vocab, GgufHeader& header) {
+  auto tokenizer = Tokenizer::load(folder);  // checks all that is read below
+  Exporter exporter{folder, header, folder.path + "/tokenizer.json"};
+  auto parts = dynamic_cast<const TextTokenizer*>(tokenizer.get());
+  const json* model = json_member(folder.tokenizer, "model");
+  if (!parts || !model || json_string(*model, "type", exporter.origin, "BPE") != "BPE" ||
+      json_bool(*model, "byte_fallback", exporter.origin, false))
+    fail(VKMOE_ERROR_UNSUPPORTED, exporter.origin, ": only a byte-level BPE can be written to a GGUF");
+  bool ignore_merges = json_bool(*model, "ignore_merges", exporter.origin, false);
+  header.set("tokenizer.ggml.model", "gpt2");
+  header.set("tokenizer.ggml.pre", find_pre_name(parts->pre_tokenizer(), ignore_merges, exporter.origin));
+  exporter.tokens(vocab);
+  exporter.merges();
+  exporter.special("bos", "bos", tokenizer->bos);
+  exporter.special("eos", "eos", -1);
+  exporter.special("unk", "unknown", -1);
+  exporter.special("sep", "seperator", -1);  // as ggml spells it
+  exporter.special("pad", "padding", -1);
+  exporter.special("cls", "cls", -1);
+  exporter.special("mask", "mask", -1);
+  header.set("tokenizer.ggml.add_bos_token", tokenizer->add_bos);
+  if (json_bool(folder.tokenizer_config, "add_eos_token", folder.path + "/tokenizer_config.json", false))
+    header.set("tokenizer.ggml.add_eos_token", true);
+  if (!tokenizer->chat_template.empty()) header.set("tokenizer.chat_template", tokenizer->chat_template);
+}
+
+}  // namespace vkmoe

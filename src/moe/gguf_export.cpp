@@ -1,0 +1,149 @@
+// A Hugging Face folder as a GGUF: names from the architecture's table, keys as its reader noted them (Keys), tensors
+// by their roles. What was planned is read again before anything is written.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include "loader/tokenizer_export.h"
+#include "moe/arch/arch.h"
+#include "moe/quantize.h"
+
+namespace vkmoe {
+namespace {
+
+class Exporter {
+ public:
+  explicit Exporter(std::shared_ptr<ModelFile> file)
+      : file_(*file), architecture_(find_architecture(*file)), spec_(read_model_spec(file)) {}
+
+  GgufPlan plan() {
+    add_keys();
+    for (const NamedWeight& weight : spec_.weights) add_weight(weight);
+    for (const auto& [name, tensor] : file_.tensors) {
+      bool known = used_.count(&tensor) || name.ends_with("rotary_emb.inv_freq") || (spec_.tied_head && is_head(name));
+      if (!known) plan_.left_out.push_back(name);
+    }
+    check();
+    return std::move(plan_);
+  }
+
+ private:
+  void add_keys() {
+    const std::string names = architecture_.gguf, gguf = names.substr(0, names.find('|'));
+    set("general.architecture", gguf);
+    set("general.type", "model");
+    std::filesystem::path folder = std::filesystem::absolute(file_.path).lexically_normal();
+    set("general.name", (folder.has_filename() ? folder : folder.parent_path()).filename().string());
+    for (const auto& [key, value] : spec_.hyper.gguf_keys) set(key, value);
+    const Hyper& h = spec_.hyper;
+    set(gguf + ".vocab_size", h.vocab);
+    set(gguf + ".rope.freq_base", h.rope_theta);
+    set(gguf + ".rope.dimension_count", h.rotary_dim);
+    if (h.gate.score == SCORE_SIGMOID) set(gguf + ".expert_gating_func", 2u);  // llama.cpp's number
+    add_rope_scaling(gguf + ".rope.scaling.", h.rope_scaling);
+    set_tokenizer(file_, spec_.hyper.vocab, plan_.header);
+  }
+
+  void add_rope_scaling(const std::string& prefix, const RopeScaling& scaling) {
+    if (scaling.type != RopeScaling::Type::linear && scaling.type != RopeScaling::Type::yarn) return;
+    bool yarn = scaling.type == RopeScaling::Type::yarn;
+    set(prefix + "type", yarn ? "yarn" : "linear");
+    set(prefix + "factor", scaling.factor);
+    if (!yarn) return;
+    set(prefix + "original_context_length", uint32_t(scaling.original_context));
+    set(prefix + "yarn_beta_fast", scaling.beta_fast);
+    set(prefix + "yarn_beta_slow", scaling.beta_slow);
+    if (scaling.mscale_all_dim != 0) set(prefix + "yarn_log_multiplier", 0.1 * scaling.mscale_all_dim);
+    double inferred = scaling.mscale_all_dim != 0 ? 1 : yarn_mscale(scaling.factor, 1);
+    if (scaling.attention_factor != inferred) set(prefix + "yarn_attn_factor", scaling.attention_factor);
+  }
+
+  // Keys keep numbers in float32, and a rule may be said in more than one way: what counts is what it does.
+  static bool same_rotation(const Hyper& a, const Hyper& b) {
+    auto near = [](double x, double y) { return std::fabs(x - y) <= 1e-6 * std::fabs(y); };
+    auto fa = rope_frequencies(a.rope_scaling, a.rope_theta, a.rotary_dim, a.context_tokens);
+    auto fb = rope_frequencies(b.rope_scaling, b.rope_theta, b.rotary_dim, b.context_tokens);
+    bool dynamic = a.rope_scaling.type == RopeScaling::Type::dynamic;
+    return !dynamic && std::equal(fa.begin(), fa.end(), fb.begin(), fb.end(), near) &&
+           near(a.rope_scaling.attention_factor, b.rope_scaling.attention_factor) &&
+           near(a.rope_scaling.mscale_all_dim, b.rope_scaling.mscale_all_dim);
+  }
+
+  void set(const std::string& key, const nlohmann::json& value) {
+    plan_.header.set(key, value);
+    metadata_[key] = value.is_number_float() ? nlohmann::json(value.get<float>()) : value;
+  }
+
+  // "" where a GGUF has no name for it.
+  std::string name(const std::string& role, uint32_t layer) const {
+    std::string names = weight_names(architecture_, role, ModelFile::Kind::gguf), first = names.substr(0, names.find('|'));
+    size_t at = first.find("{L}");
+    if (at != std::string::npos) first.replace(at, 3, std::to_string(layer));
+    return first == "(none)" || first.find("{E}") != std::string::npos ? "" : first;
+  }
+
+  void add_weight(const NamedWeight& weight) {
+    // llama.cpp's converter parts what is fused in a Hugging Face folder.
+    for (const char* prefix : {"", "shared_"}) {
+      const std::string part = prefix;
+      if (weight.role != part + "gate_up") continue;
+      uint32_t half = weight.rows.n / 2;
+      add(weight, part + "gate", slice(weight.rows, 0, half));
+      return add(weight, part + "up", slice(weight.rows, half, half));
+    }
+    add(weight, weight.role, weight.rows);
+  }
+
+  void add(const NamedWeight& weight, const std::string& role, const Matrix& rows) {
+    GgufTensor tensor{name(role, weight.layer), {rows.n, rows.k}, rows, interleaved(role) ? spec_.hyper.head_dim : 0};
+    if (tensor.name.empty() || (weight.vector && tensor.interleave_head))
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": the weight '", role, "' of ", architecture_.name,
+           " has no place in a GGUF");
+    if (weight.vector) tensor.shape = {rows.k};
+    if (weight.experts) tensor.shape.insert(tensor.shape.begin(), rows.experts.size());
+    for (const auto& spans : rows.experts)
+      for (const auto& span : spans) used_.insert(span.tensor);
+    plan_.tensors.push_back(std::move(tensor));
+  }
+
+  bool interleaved(const std::string& role) const {
+    return architecture_.gguf_interleaves && (role == "q" || role == "k" || role == "q_bias" || role == "k_bias");
+  }
+
+  bool is_head(const std::string& name) const {
+    return name == weight_names(architecture_, "head", ModelFile::Kind::hugging_face);
+  }
+
+  // A model with something that no key of a GGUF says would be read as another.
+  void check() const {
+    auto again = std::make_shared<ModelFile>();
+    again->path = file_.path + " as a GGUF";
+    again->metadata = metadata_;
+    for (const GgufTensor& tensor : plan_.tensors)
+      again->tensors[tensor.name] = {tensor.name, &tensor.rows.format(), tensor.shape, nullptr, 0};
+    Hyper read = read_model_spec(again).hyper, expected = spec_.hyper;
+    expected.gguf_keys.clear();
+    bool rotation = same_rotation(expected, read);
+    read.rope_theta = expected.rope_theta;
+    read.rope_scaling = expected.rope_scaling;
+    expected.rope_interleaved = read.rope_interleaved;
+    if (!expected.dense_ff || !read.dense_ff) read.dense_ff = expected.dense_ff;  // in files without dense layers
+    if (!rotation || read != expected)
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": a GGUF of the architecture ", architecture_.gguf,
+           " cannot say all of this model's hyper-parameters");
+  }
+
+  const ModelFile& file_;
+  const Architecture& architecture_;
+  ModelSpec spec_;
+  GgufPlan plan_;
+  nlohmann::json metadata_ = nlohmann::json::object();
+  std::set<const Tensor*> used_;
+};
+
+}  // namespace
+
+GgufPlan plan_from_hugging_face(std::shared_ptr<ModelFile> file) { return Exporter(std::move(file)).plan(); }
+
+}  // namespace vkmoe
