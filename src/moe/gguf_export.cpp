@@ -122,7 +122,12 @@ class Exporter {
     again->metadata = metadata_;
     for (const GgufTensor& tensor : plan_.tensors)
       again->tensors[tensor.name] = {tensor.name, &tensor.rows.format(), tensor.shape, nullptr, 0};
-    Hyper read = read_model_spec(again).hyper, expected = spec_.hyper;
+    Hyper read, expected = spec_.hyper;
+    try {
+      read = read_model_spec(again).hyper;
+    } catch (const Error& error) {
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": models of this kind cannot be written to a GGUF: ", error.what());
+    }
     expected.gguf_keys.clear();
     bool rotation = same_rotation(expected, read);
     read.rope_theta = expected.rope_theta;
