@@ -85,12 +85,11 @@ class Exporter {
 
   void add_weight(const NamedWeight& weight) {
     // llama.cpp's converter parts what is fused in a Hugging Face folder.
-    for (const char* prefix : {"", "shared_"}) {
-      const std::string part = prefix;
-      if (weight.role != part + "gate_up") continue;
-      uint32_t half = weight.rows.n / 2;
-      add(weight, part + "gate", slice(weight.rows, 0, half));
-      return add(weight, part + "up", slice(weight.rows, half, half));
+    if (weight.role == "gate_up" || weight.role == "shared_gate_up") {
+      const LayerSpec& layer = spec_.layers[weight.layer];
+      bool shared = weight.role[0] == 's';
+      add(weight, shared ? "shared_gate" : "gate", shared ? layer.shared_gate : layer.gate);
+      return add(weight, shared ? "shared_up" : "up", shared ? layer.shared_up : layer.up);
     }
     add(weight, weight.role, weight.rows);
   }
@@ -108,7 +107,7 @@ class Exporter {
   }
 
   bool interleaved(const std::string& role) const {
-    return architecture_.gguf_interleaves && (role == "q" || role == "k" || role == "q_bias" || role == "k_bias");
+    return architecture_.gguf_interleaves && (role == "q" || role == "k" || role == "q.bias" || role == "k.bias");
   }
 
   bool is_head(const std::string& name) const {
@@ -121,7 +120,7 @@ class Exporter {
     again->path = file_.path + " as a GGUF";
     again->metadata = metadata_;
     for (const GgufTensor& tensor : plan_.tensors)
-      again->tensors[tensor.name] = {tensor.name, &tensor.rows.format(), tensor.shape, nullptr, 0};
+      again->tensors[tensor.name] = {tensor.name, &tensor.rows.format(), tensor.shape, nullptr, 0, nullptr, nullptr};
     Hyper read, expected = spec_.hyper;
     try {
       read = read_model_spec(again).hyper;

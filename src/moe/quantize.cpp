@@ -85,7 +85,7 @@ class Chooser {
     Part part = part_of(tensor);
     switch (part) {
       case Part::vector: return gguf_ ? source : format_of("F32");
-      case Part::router: return types_.keep_router ? source : format_of("F32");
+      case Part::router: return types_.keep_router && source->encode ? source : format_of("F32");
       case Part::embedding:
       case Part::head:
         if (part == Part::head || tied_) return bits(types_.all) < bits(format_of("Q6_K")) ? head_type() : types_.all;
@@ -123,11 +123,14 @@ uint64_t source_row(const GgufTensor& tensor, uint64_t r) {
 }
 
 // Row r of a tensor in the format asked for.
-void convert_row(const GgufTensor& tensor, uint64_t r, const Format& to, std::vector<float>& values, uint8_t* out) {
+void convert_row(const GgufTensor& tensor, uint64_t r, const Format& to, uint8_t* out) {
+  static thread_local std::vector<float> values;
+  static thread_local std::vector<uint8_t> scratch;
   uint64_t from_row = source_row(tensor, r);
   uint32_t k = tensor.rows.k;
   const Format* from;
-  const uint8_t* row = tensor.rows.row(uint32_t(from_row / tensor.rows.n), uint32_t(from_row % tensor.rows.n), &from);
+  auto expert = uint32_t(from_row / tensor.rows.n), within = uint32_t(from_row % tensor.rows.n);
+  const uint8_t* row = tensor.rows.row(expert, within, &from, scratch);
   if (from == &to) {
     std::memcpy(out, row, row_bytes(to, k));
     return;
@@ -155,9 +158,8 @@ void write_tensor(const GgufTensor& tensor, const Format& to, OutputFile& file,
   for (uint64_t first = 0; first < rows; first += batch) {
     uint64_t count = std::min(batch, rows - first);
     parallel_for((count + group - 1) / group, [&](uint64_t g) {
-      static thread_local std::vector<float> values;
       for (uint64_t r = g * group; r < std::min(count, (g + 1) * group); r++)
-        convert_row(tensor, first + r, to, values, &out[r * bytes]);
+        convert_row(tensor, first + r, to, &out[r * bytes]);
     });
     file.write(out.data(), count * bytes);
     add_values(count * tensor.rows.k);
@@ -190,7 +192,7 @@ Matrix whole(const Tensor& tensor) {
   uint64_t k = tensor.shape.empty() ? 1 : tensor.shape.back(), n = tensor.elems() / k;
   if (k > UINT32_MAX || n > UINT32_MAX)
     fail(VKMOE_ERROR_UNSUPPORTED, "tensor '", tensor.name, "': shape ", shape_text(tensor.shape), " is too large");
-  return {uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}};
+  return {uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}, {}};
 }
 
 }  // namespace
