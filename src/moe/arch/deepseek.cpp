@@ -6,7 +6,7 @@
 namespace vkmoe {
 namespace {
 
-void read_sizes(Hyper& h, const Keys& keys, bool gguf) {
+void read_sizes(Hyper& h, const Keys& keys) {
   h.n_experts = keys.u32({"n_routed_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
@@ -39,7 +39,7 @@ GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf) {
 Hyper read_hugging_face(const ModelFile& file) {
   Hyper h = read_common(file, "");
   Keys keys(file);
-  read_sizes(h, keys, false);
+  read_sizes(h, keys);
   for (const char* key : {"attention_bias", "mlp_bias"}) keys.expect_false(key);
   if (keys.u32_or("moe_layer_freq", 1, 1, 1 << 20) != 1) keys.refuse("moe_layer_freq", "expected 1");
   bool v2 = keys.text_or("model_type", "") == "deepseek_v2";
@@ -65,7 +65,7 @@ Hyper read_hugging_face(const ModelFile& file) {
 Hyper read_gguf(const ModelFile& file) {
   Hyper h = read_common(file, "deepseek2.");
   Keys keys(file, "deepseek2.");
-  read_sizes(h, keys, true);
+  read_sizes(h, keys);
   h.n_layers -= std::min(h.n_layers - 1, keys.u32_or("nextn_predict_layers", 0, 0, h.n_layers));
   h.rope_interleaved = true;
   uint32_t n_dense = keys.u32_or("leading_dense_block_count", 0, 0, h.n_layers);

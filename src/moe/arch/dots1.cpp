@@ -6,7 +6,6 @@ namespace vkmoe {
 namespace {
 
 Hyper read(const ModelFile& file) {
-  bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "dots1.");
   Keys keys(file, "dots1.", h);
   h.n_experts = keys.u32({"n_routed_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);

@@ -8,7 +8,6 @@ namespace {
 
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "granitemoe.");
-  bool gguf = file.kind == ModelFile::Kind::gguf;
   Keys keys(file, "granitemoe.", h);
   h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);

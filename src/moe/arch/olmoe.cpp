@@ -5,7 +5,6 @@ namespace vkmoe {
 namespace {
 
 Hyper read(const ModelFile& file) {
-  bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "olmoe.");
   Keys keys(file, "olmoe.", h);
   h.n_experts = keys.u32({"num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
