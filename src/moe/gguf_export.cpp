@@ -18,6 +18,8 @@ class Exporter {
       : file_(*file), architecture_(find_architecture(*file)), spec_(read_model_spec(file)) {}
 
   GgufPlan plan() {
+    if (!*architecture_.gguf)
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": GGUF has no architecture for models of the kind ", architecture_.name);
     add_keys();
     for (const NamedWeight& weight : spec_.weights) add_weight(weight);
     for (const auto& [name, tensor] : file_.tensors) {

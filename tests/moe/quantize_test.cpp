@@ -190,6 +190,13 @@ TEST_CASE("a GGUF keeps its keys, vectors and names; types go where they were as
   CHECK(type("blk.0.ffn_gate_inp.weight") == "F32");
 }
 
+TEST_CASE("a folder of an architecture that GGUF does not have is refused with the reason") {
+  TestFolder folder("quantize-no-architecture");
+  for (const char* family : {"switch_transformers", "nllb_moe"})
+    check_fails(VKMOE_ERROR_UNSUPPORTED, {family, "GGUF has no architecture"},
+                [&] { convert(golden(family), (folder.path / "out.gguf").string(), types("Q8_0")); });
+}
+
 TEST_CASE("what is wrong with a tensor is said by name, and nothing is written") {
   TestFolder folder("quantize-bad");
   std::string out = (folder.path / "out.gguf").string();
