@@ -28,9 +28,19 @@ fetch_swiftshader() {
   [[ -f $folder/libvk_swiftshader.so && -f $folder/vk_swiftshader_icd.json ]]
 }
 
+# libFuzzer belongs to clang's runtime library, a package of its own whose name has clang's version.
+install_fuzzer() {
+  local version
+  command -v apt-cache >/dev/null || return 1
+  version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p' | head -n 1)
+  [[ $version ]] && apt-cache show "libclang-rt-$version-dev" >/dev/null 2>&1 || return 1
+  install_packages "clang-$version" "libclang-rt-$version-dev"
+}
+
 started=$SECONDS
 lock
 install_packages "${build_packages[@]}" "${test_packages[@]}"
+install_fuzzer || say "clang's libFuzzer is not to be had on this system: the fuzz targets are skipped"
 
 options=() drivers=()
 swiftshader=$build/swiftshader/vk_swiftshader_icd.json

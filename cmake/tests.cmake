@@ -84,3 +84,7 @@ if(TARGET vkmoe_compilers_layer)
     vkmoe_pretended_test(spills.${gpu} ${as_gpu} ${gpu} $<TARGET_FILE:compile_kernels> --hot --no-spills)
   endforeach()
 endif()
+
+# Every fuzz target for a minute; skipped where there is no clang with libFuzzer. tests/fuzz/run.sh runs them longer.
+add_test(NAME fuzz COMMAND ${CMAKE_SOURCE_DIR}/tests/fuzz/run.sh 60)
+set_tests_properties(fuzz PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 3000 ENVIRONMENT "VKMOE_FUZZ_BUILD=${CMAKE_BINARY_DIR}/fuzz")

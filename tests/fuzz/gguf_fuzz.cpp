@@ -1,9 +1,7 @@
-// libFuzzer target: a GGUF and its tokenizer. Build all sources of src/base and src/loader with it:
-//   clang++ -std=c++20 -g -O1 -fsanitize=fuzzer,address,undefined -Isrc -Iinclude tests/fuzz/gguf_fuzz.cpp SOURCES
-//     $(pkg-config --cflags --libs libpcre2-8 libutf8proc)
-#include "base/error.h"
+// libFuzzer target: a GGUF, the model it describes, and its tokenizer.
+#include "input.h"
 #include "loader/tokenizer.h"
-#include "memory_file.h"
+#include "moe/model_spec.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
@@ -12,6 +10,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, tensor] : model->tensors)
       if (tensor.size_bytes) last = tensor.data[tensor.size_bytes - 1];
     (void)last;
+    try {
+      vkmoe::count_parameters(vkmoe::read_model_spec(model));
+    } catch (const vkmoe::Error&) {
+    }
     vkmoe::Tokenizer::load(*model)->encode("The cat's 12 \xff<|im_end|>\n", true);
   } catch (const vkmoe::Error&) {
   }

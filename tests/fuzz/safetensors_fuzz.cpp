@@ -1,7 +1,6 @@
-// libFuzzer target: a safetensors file. Built as gguf_fuzz.cpp.
-#include "base/error.h"
+// libFuzzer target: a safetensors file.
+#include "input.h"
 #include "loader/model_parts.h"
-#include "memory_file.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {

@@ -1,9 +1,5 @@
-// libFuzzer target: a tokenizer.json, a zero byte, and a text. Built as gguf_fuzz.cpp.
-#include <cstdlib>
-#include <cstring>
-
-#include "base/error.h"
-#include "loader/json_file.h"
+// libFuzzer target: tokenizer.json, a text and tokenizer_config.json, parted by zero bytes.
+#include "input.h"
 #include "loader/tokenizer.h"
 
 // Whether these parts give every text back: bytes, cut and nothing else.
@@ -18,16 +14,18 @@ static bool is_exact(const nlohmann::json& root) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  auto end = static_cast<const uint8_t*>(size ? std::memchr(data, 0, size) : nullptr);
-  size_t json_bytes = end ? size_t(end - data) : size;
-  std::string text(end ? end + 1 : data + size, data + size);
+  std::string_view input(reinterpret_cast<const char*>(data), size);
   try {
     vkmoe::ModelFile model;
     model.kind = vkmoe::ModelFile::Kind::hugging_face;
-    model.tokenizer = vkmoe::parse_json(data, json_bytes, "input");
+    model.tokenizer = json_part(next_part(input));
+    std::string_view text = next_part(input);
+    model.tokenizer_config = json_part(next_part(input));
     auto tokenizer = vkmoe::Tokenizer::load(model);
     std::string back;
-    for (int32_t id : tokenizer->encode(text, false)) back += tokenizer->token_bytes(id, true);
+    std::vector<int32_t> ids = tokenizer->encode(text, false);
+    for (int32_t id : ids) back += tokenizer->token_bytes(id, true);
+    tokenizer->decode(tokenizer->encode(text, true), false);
     if (is_exact(model.tokenizer) && back != text) std::abort();
   } catch (const vkmoe::Error&) {
   }
