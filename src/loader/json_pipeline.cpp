@@ -158,6 +158,8 @@ void JsonPipeline::pre_tokenizer(const json& part) {
     for (const json& step : list(part, "pretokenizers")) pre_tokenizer(step);
     return;
   }
+  // What stands for bytes from there on must go on doing so.
+  if (byte_level && (type == "ByteLevel" || type == "Metaspace")) unsupported("pre_tokenizer ", type, " after ByteLevel");
   if (byte_level) steps.add_byte_level();
   if (type == "Split") {
     steps.add_split(pattern(part, "pre_tokenizer Split"), behavior(part, type), flag(part, "invert", false));

@@ -406,6 +406,9 @@ TEST_CASE("parts of tokenizer.json that are not known are named") {
   unsupported({"decoder Replace", "\"a\""}, R"({"decoder":{"type":"Replace","pattern":{"String":"a"},"content":" "}})");
   unsupported({"pre_tokenizer UnicodeScripts"}, R"({"pre_tokenizer":{"type":"UnicodeScripts"}})");
   unsupported({"prepend_scheme last"}, R"({"pre_tokenizer":{"type":"Metaspace","prepend_scheme":"last"}})");
+  for (const char* last : {"ByteLevel", "Metaspace"})
+    unsupported({last, "after ByteLevel"}, cat(R"({"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"ByteLevel"},)",
+                                               R"({"type":")", last, R"("}]}})").c_str());
   auto regex = [&](std::initializer_list<const char*> parts, const char* pattern) {
     json patch = {{"pre_tokenizer", {{"pretokenizers", json::array({{{"type", "Split"}, {"behavior", "Isolated"},
                                                                      {"pattern", {{"Regex", pattern}}}}})}}}};
