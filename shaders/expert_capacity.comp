@@ -1,5 +1,5 @@
 // Drops assignments that find no room in their expert (GateRule::drop) and weighs those that stay. An invocation owns one
-// token: an assignment's place in its expert is the number of assignments to it that come before.
+// token: an assignment's place in its expert is the number of assignments to it that come before. NaN scores come last.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "shared/route.h"
@@ -15,10 +15,17 @@ layout(push_constant) uniform Push { GateParams p; };
 
 #include "lib/order_key.glsl"
 
-bool comes_before(uint other, uint token) {
-  if (p.rule.drop == DROP_LATER) return other < token;
-  uint k = order_key(scores[other * p.rule.top_k]), mine = order_key(scores[token * p.rule.top_k]);
-  return k > mine || (k == mine && other < token);
+bool larger(uint a, uint b, bool ties) {
+  uint ka = order_key(scores[a]), kb = order_key(scores[b]);
+  return ka > kb || (ka == kb && ties);
+}
+
+// Whether another token's choice of this expert (of this rank or an earlier one) comes before a token's own.
+bool comes_before(uint other, uint other_rank, uint token, uint rank) {
+  uint top_k = p.rule.top_k;
+  if (p.rule.drop == DROP_UNCHOSEN) return larger(other * top_k + other_rank, token * top_k + rank, other < token);
+  if (other_rank < rank) return true;
+  return p.rule.drop == DROP_LATER ? other < token : larger(other * top_k, token * top_k, other < token);
 }
 
 void main() {
@@ -27,15 +34,16 @@ void main() {
   precise float sum = 0.0;
   for (uint j = 0; j < top_k; ++j) {
     uint at = token * top_k + j, expert = chosen[at], place = 0;
-    for (uint rank = 0; rank <= j; ++rank) {
+    for (uint rank = 0; rank < (p.rule.drop == DROP_UNCHOSEN ? top_k : j + 1); ++rank) {
       for (uint other = 0; other < p.n_tokens; ++other)
-        place += uint(chosen[other * top_k + rank] == expert && (rank < j || comes_before(other, token)));
+        place += uint(chosen[other * top_k + rank] == expert && comes_before(other, rank, token, j));
     }
     bool kept = place < p.rule.capacity;
     ids[at] = kept ? expert : NO_EXPERT;
     if (kept || p.rule.renormalize == RENORMALIZE_ALL) sum += scores[at];
   }
   sum = max(sum + p.rule.denominator_add, p.rule.denominator_min);
+  if (sum == 0.0) sum = 1.0;
   for (uint j = 0; j < top_k; ++j) {
     uint at = token * top_k + j;
     bool kept = ids[at] != NO_EXPERT;

@@ -1,6 +1,6 @@
 // Chooses each token's experts from its router logits by a GateRule (shared/route.h). A workgroup owns one token.
 // Every expert counts how many come before it, by (selection score, lower index first): that count is its rank, so the
-// order is exact with ties, and k experts are always chosen. NaN counts as minus infinity.
+// order is exact with ties, and k experts are always chosen, whatever the logits are.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "shared/route.h"
@@ -10,16 +10,22 @@ layout(constant_id = 0) const uint LANES = 64;
 layout(constant_id = 1) const uint EXPERTS = GATE_MAX_EXPERTS;  // at least rule.n_experts
 
 layout(binding = 0) readonly buffer Logits { float logits[]; };    // (n_tokens, logits_stride) f32
-layout(binding = 1) readonly buffer Bias { float bias[]; };        // (n_experts) f32, read when rule.has_bias
+layout(binding = 1) readonly buffer Bias { float bias[]; };        // (n_experts) f32, read when rule.has_bias; or noise
+                                                                   // logits (n_tokens, logits_stride) when rule.noise
 layout(binding = 2) writeonly buffer Ids { uint ids[]; };          // (n_tokens, top_k) u32, best first
 layout(binding = 3) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k) f32
+layout(binding = 4) readonly buffer Tokens { uint tokens[]; };     // (n_tokens) u32, read with CHOOSE_TABLE
+layout(binding = 5) readonly buffer Table { uint table[]; };       // (vocab, top_k) u32: expert, read with CHOOSE_TABLE
 layout(push_constant) uniform Push { GateParams p; };
 
+#include "lib/normal.glsl"
+#include "lib/philox.glsl"
 #include "lib/reduce.glsl"
 
 shared float score[EXPERTS];            // what a chosen expert weighs
 shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned
 shared uint group_key[GATE_MAX_GROUPS];
+shared float chosen_group[GATE_MAX_GROUPS];  // logits of the chosen groups, best first (CHOOSE_TREE)
 shared float chosen[GATE_MAX_TOP_K];
 shared uint chosen_expert[GATE_MAX_TOP_K];
 
@@ -32,11 +38,30 @@ float log1p(float e) {
   return 2.0 * s * sum;
 }
 
+float softplus(float z) { return max(z, 0.0) + log1p(exp(-abs(z))); }
+
 float score_of(float logit, float maximum, float denominator) {
   if (p.rule.score == SCORE_SOFTMAX) return exp(logit - maximum) / denominator;
   if (p.rule.score == SCORE_SIGMOID) return 1.0 / (1.0 + exp(-logit));
-  if (p.rule.score == SCORE_SQRT_SOFTPLUS) return sqrt(max(logit, 0.0) + log1p(exp(-abs(logit))));
+  if (p.rule.score == SCORE_SQRT_SOFTPLUS) return sqrt(softplus(logit));
   return logit;
+}
+
+// On bits, since compilers may assume that there is no NaN.
+float finite_logit(float z) {
+  bool is_nan = (floatBitsToUint(z) & 0x7fffffffu) > 0x7f800000u;
+  return is_nan ? -GATE_MAX_LOGIT : clamp(z, -GATE_MAX_LOGIT, GATE_MAX_LOGIT);
+}
+
+uvec4 draw(uint index, uint what) {
+  return philox(uvec4(p.first_token + gl_WorkGroupID.x, index, what, 0), uvec2(p.rule.seed_low, p.rule.seed_high));
+}
+
+float logit_at(uint e) {
+  uint at = gl_WorkGroupID.x * p.logits_stride + e;
+  float z = finite_logit(logits[at]);
+  if (p.rule.noise != 0) z = finite_logit(z + normal_of(draw(e / 4, DRAW_NOISE)[e % 4]) * softplus(finite_logit(bias[at])));
+  return z;
 }
 
 void mask_groups(uint lane) {
@@ -85,49 +110,93 @@ float denominator() {
   bool power = p.rule.norm_power > 0.0 && p.rule.norm_power != 1.0;
   for (uint j = 0; j < p.rule.top_k; ++j) sum += power ? pow(chosen[j], p.rule.norm_power) : chosen[j];
   if (power) sum = pow(sum, 1.0 / p.rule.norm_power);
-  return max(sum + p.rule.denominator_add, p.rule.denominator_min);
+  sum = max(sum + p.rule.denominator_add, p.rule.denominator_min);
+  return sum == 0.0 ? 1.0 : sum;
+}
+
+// Softmax over the chosen groups times softmax over those chosen in the group.
+float tree_weight(uint j) {
+  uint size = p.rule.top_k / p.rule.top_groups, first = j - j % size;
+  precise float group_sum = 0.0, sum = 0.0;
+  for (uint g = 0; g < p.rule.top_groups; ++g) group_sum += exp(chosen_group[g] - chosen_group[0]);
+  for (uint i = first; i < first + size; ++i) sum += exp(chosen[i] - chosen[first]);
+  return exp(chosen_group[j / size] - chosen_group[0]) / group_sum * (exp(chosen[j] - chosen[first]) / sum);
 }
 
 float weight_of(uint j, float denominator) {
+  if (p.rule.choose == CHOOSE_TREE) return tree_weight(j);
   if (p.rule.weight == WEIGHT_SPARSEMIXER) return sparsemixer(j);
   if (p.rule.weight == WEIGHT_SOFTMAX) return exp(chosen[j] - chosen[0]) / denominator;
   if (p.rule.weight == WEIGHT_SIGMOID) return 1.0 / (1.0 + exp(-chosen[j]));
   return p.rule.renormalize != 0 ? chosen[j] / denominator : chosen[j];
 }
 
-void main() {
-  uint lane = gl_LocalInvocationID.x, n = p.rule.n_experts;
-  uint from = gl_WorkGroupID.x * p.logits_stride, to = gl_WorkGroupID.x * p.rule.top_k;
+void choose(uint to, uint rank, uint e) {
+  ids[to + rank] = e;
+  chosen[rank] = score[e];
+  chosen_expert[rank] = e;
+}
 
-  float maximum = uintBitsToFloat(0xff800000u);
-  for (uint e = 0; e < n; ++e) maximum = max(maximum, logits[from + e]);
-  float mass = 0.0;
-  if (p.rule.score == SCORE_SOFTMAX) {
-    for (uint e = lane; e < n; e += LANES) mass += exp(logits[from + e] - maximum);
-    mass = workgroup_sum(mass);
-  }
-  for (uint e = lane; e < n; e += LANES) {
-    float logit = logits[from + e], s = score_of(logit, maximum, mass);
-    score[e] = p.rule.weight == WEIGHT_SCORE ? s : logit;
-    key[e] = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
-  }
-  barrier();
+void choose_best(uint lane, uint to) {
   if (p.rule.n_groups > 1) mask_groups(lane);
-
-  for (uint e = lane; e < n; e += LANES) {
+  for (uint e = lane; e < p.rule.n_experts; e += LANES) {
     uint mine = key[e], rank = 0;
-    for (uint o = 0; o < n; ++o) {
+    for (uint o = 0; o < p.rule.n_experts; ++o) {
       uint k = key[o];
       rank += uint(k > mine || (k == mine && o < e));
     }
-    if (rank < p.rule.top_k) {
-      ids[to + rank] = e;
-      chosen[rank] = score[e];
-      chosen_expert[rank] = e;
+    if (rank < p.rule.top_k) choose(to, rank, e);
+  }
+}
+
+void choose_from_table(uint lane, uint to) {
+  uint from = tokens[gl_WorkGroupID.x] * p.rule.top_k;
+  for (uint j = lane; j < p.rule.top_k; j += LANES) choose(to, j, min(table[from + j], p.rule.n_experts - 1));
+}
+
+void choose_in_tree(uint lane, uint to) {
+  uint size = p.rule.n_experts / p.rule.n_groups, of_group = p.rule.top_k / p.rule.top_groups;
+  for (uint g = lane; g < p.rule.n_groups; g += LANES) group_key[g] = order_key(logit_at(p.rule.n_experts + g));
+  barrier();
+  for (uint e = lane; e < p.rule.n_experts; e += LANES) {
+    uint g = e / size, group_rank = 0, rank = 0;
+    for (uint o = 0; o < p.rule.n_groups; ++o)
+      group_rank += uint(group_key[o] > group_key[g] || (group_key[o] == group_key[g] && o < g));
+    for (uint o = g * size; o < (g + 1) * size; ++o) rank += uint(key[o] > key[e] || (key[o] == key[e] && o < e));
+    if (group_rank < p.rule.top_groups && rank < of_group) {
+      choose(to, group_rank * of_group + rank, e);
+      if (rank == 0) chosen_group[group_rank] = key_value(group_key[g]);
     }
   }
+}
+
+void main() {
+  uint lane = gl_LocalInvocationID.x, n = p.rule.n_experts, to = gl_WorkGroupID.x * p.rule.top_k;
+  for (uint e = lane; e < n; e += LANES) score[e] = logit_at(e);
+  barrier();
+  float maximum = -GATE_MAX_LOGIT;
+  for (uint e = 0; e < n; ++e) maximum = max(maximum, score[e]);
+  barrier();  // before scores take the logits' place
+  float mass = 0.0;
+  if (p.rule.score == SCORE_SOFTMAX) {
+    for (uint e = lane; e < n; e += LANES) mass += exp(score[e] - maximum);
+    mass = workgroup_sum(mass);
+  }
+  for (uint e = lane; e < n; e += LANES) {
+    float s = score_of(score[e], maximum, mass);
+    if (p.rule.weight == WEIGHT_SCORE) score[e] = s;
+    key[e] = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
+  }
+  barrier();
+  if (p.rule.choose == CHOOSE_TABLE) choose_from_table(lane, to);
+  else if (p.rule.choose == CHOOSE_TREE) choose_in_tree(lane, to);
+  else choose_best(lane, to);
   barrier();
 
   float divisor = denominator();
-  for (uint j = lane; j < p.rule.top_k; j += LANES) weights[to + j] = weight_of(j, divisor) * p.rule.scale;
+  for (uint j = lane; j < p.rule.top_k; j += LANES) {
+    float w = weight_of(j, divisor);
+    bool stays = p.rule.random_second == 0 || j == 0 || 2.0 * w > float(draw(j, DRAW_SECOND).x >> 8) * 5.9604644775390625e-8;
+    weights[to + j] = stays ? w * p.rule.scale : 0.0;
+  }
 }

@@ -62,7 +62,11 @@ void main() {
         width = (is_key ? p.n_kv_heads : p.n_heads) * p.head_dim;
       }
       precise float squares = 0.0;
-      for (uint i = lane; i < width; i += LANES) squares = fma(qkv[row + first + i], qkv[row + first + i], squares);
+      for (uint i = lane; i < width; i += LANES) {
+        float v = qkv[row + first + i];
+        if (p.norm == QK_NORM_AFTER_ROPE) v = bounded(v);
+        squares = fma(v, v, squares);
+      }
       norm_scale = 1.0 / sqrt(workgroup_sum(squares) / float(width) + p.epsilon);
     }
     uint pairs = p.rotary_dim / 2;

@@ -6,6 +6,7 @@
 #define GATE_MAX_EXPERTS 1024
 #define GATE_MAX_TOP_K 64
 #define GATE_MAX_GROUPS 64
+#define GATE_MAX_LOGIT 1e38  // logits are clamped to this; NaN counts as the least, so that all weights are finite
 
 #define SCORE_SOFTMAX 0
 #define SCORE_SIGMOID 1
@@ -30,11 +31,22 @@
 #define DROP_LATER 1     // tokens (Switch Transformers, Fedus et al. 2022)
 #define DROP_UNLIKELY 2  // their best score, larger first, ties to the earlier token (batch-prioritised routing, Riquelme
                          // et al. 2021; NLLB)
+#define DROP_UNCHOSEN 3  // their score for the expert: each expert chooses its `capacity` best tokens (expert choice, Zhou et
+                         // al. 2022, with top_k = n_experts); ties to the earlier token
 #define NO_EXPERT 0xffffffffu  // expert, or slot, of a dropped assignment
+
+// Where a token's experts come from.
+#define CHOOSE_BEST 0
+#define CHOOSE_TABLE 1  // a table by token id (hash layers, Roller et al. 2021); weights are the scores all the same
+#define CHOOSE_TREE 2   // the best top_groups groups by logits of their own, which follow those of the experts; in each group
+                        // the best top_k / top_groups by logit. Weights: softmax over the chosen groups times softmax over
+                        // the chosen of the group (two-level hierarchical mixture, Shazeer et al. 2017)
+#define DRAW_NOISE 1    // third counter word of Philox, so that draws for different ends are independent
+#define DRAW_SECOND 2
 
 // How a token's router logits become experts and weights:
 // s = score(logit); select on s + bias, inside the best groups; weight = s (or softmax of the chosen); optionally
-// weight /= max(norm + denominator_add, denominator_min); weight *= scale. Ties go to the lower expert.
+// weight /= max(norm + denominator_add, denominator_min), where 0 counts as 1; weight *= scale. Ties go to the lower expert.
 // Sparsemixer (Liu et al. 2024): the j-th chosen logit m weighs exp(m) / sum of exp(z) over logits z that were not chosen
 // before and for which m - z <= near * max(|z|, m).
 struct GateRule {
@@ -55,12 +67,18 @@ struct GateRule {
   uint expert_of_rank;  // 1: first choices go to expert 1, others to expert 0 (NLLB in transformers 5, arch/nllb_moe.cpp)
   float norm_power;    // the norm is sum(weight^p)^(1/p) with this p (DBRX); 0 or 1: the sum
   float near;          // of WEIGHT_SPARSEMIXER
+  uint choose;         // CHOOSE_*
+  uint noise;          // 1: logit += N(0, 1) * softplus(noise logit) first (noisy top-k, Shazeer et al. 2017); no bias then
+  uint random_second;  // 1: a choice after the first of weight w stays with probability 2 w, else weighs 0 (GShard,
+                       // Lepikhin et al. 2021); not together with drop
+  uint seed_low, seed_high;  // of noise and random_second
 };
 
 struct GateParams {
   GateRule rule;
   uint n_tokens;
   uint logits_stride;  // floats
+  uint first_token;    // number of the first token, as counter of random numbers
 };
 
 #define SORT_CHUNK 128  // assignments that one workgroup counts

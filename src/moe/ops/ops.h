@@ -65,6 +65,8 @@ void matmul(Recorder& r, const DenseMatmul& call);
 // Which experts the rows of a pass go to: made by route(), used by expert_matmul() and combine().
 struct Routing {
   uint32_t n_tokens = 0, top_k = 0, tile_capacity = 0;
+  uint32_t first_token = 0;    // number of the first token, for rules with random numbers
+  BufferView tokens, table;    // (n_tokens) u32 and (vocab, top_k) u32: expert; read with CHOOSE_TABLE
   BufferView chosen, scores;   // (n_tokens, top_k), as ids and weights, before a rule with a capacity drops some
   BufferView ids;      // (n_tokens, top_k) u32, best first
   BufferView weights;  // (n_tokens, top_k)
@@ -83,7 +85,8 @@ struct MatmulGroups {
 };
 MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& down);
 
-// logits (n_tokens, stride) -> ids and weights. bias is read when the rule has one.
+// logits (n_tokens, stride) -> ids and weights. bias (n_experts) is read when the rule has one; with rule.noise it holds the
+// noise logits, (n_tokens, stride). With CHOOSE_TREE a row is n_experts logits, then n_groups.
 void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing);
 
 // chosen and scores -> ids and weights, by the rule's capacity.

@@ -6,17 +6,21 @@
 namespace vkmoe {
 
 void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing) {
-  GateParams gate = {rule, routing.n_tokens, logits.stride};
+  if (rule.random_second && rule.drop != DROP_NONE)
+    fail(VKMOE_ERROR_UNSUPPORTED, "a gate drops second experts by chance or by capacity, not both");
+  GateParams gate = {rule, routing.n_tokens, logits.stride, routing.first_token};
+  BufferView tokens = routing.tokens.buffer ? routing.tokens : bias, table = routing.table.buffer ? routing.table : bias;
   uint32_t experts = 16;  // shared memory for so many
   while (experts < rule.n_experts) experts *= 2;
   uint32_t gate_lanes = r.tuning.lanes;
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
-  r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights},
+  r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights, tokens, table},
                        gate, routing.n_tokens);
 }
 
 void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing) {
-  uint64_t iterations = uint64_t(routing.n_tokens) * rule.top_k * (rule.top_k + 1) / 2;
+  uint64_t ranks = rule.drop == DROP_UNCHOSEN ? 2 * rule.top_k : rule.top_k + 1;  // twice as many as are looked at
+  uint64_t iterations = uint64_t(routing.n_tokens) * rule.top_k * ranks / 2;
   if (iterations > r.tuning.most_iterations)
     fail(VKMOE_ERROR_UNSUPPORTED, "a pass of ", routing.n_tokens, " tokens is too long for experts with a capacity on ",
          r.device.caps().name, ": expected at most ", uint64_t(r.tuning.most_iterations) * routing.n_tokens / iterations);

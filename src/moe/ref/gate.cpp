@@ -27,12 +27,14 @@ std::vector<float> softmax(const std::vector<float>& logits) {
   return p;
 }
 
+double softplus(double z) { return std::max(z, 0.0) + std::log1p(std::exp(-std::abs(z))); }
+
 std::vector<float> scores(uint32_t rule, const std::vector<float>& logits) {
   if (rule == SCORE_SOFTMAX) return softmax(logits);
   std::vector<float> s = logits;
   for (float& v : s) {
     if (rule == SCORE_SIGMOID) v = 1 / (1 + std::exp(-v));                      // DeepSeek-V3
-    if (rule == SCORE_SQRT_SOFTPLUS) v = float(std::sqrt(std::max(v, 0.0f) + std::log1p(std::exp(-std::abs(v)))));
+    if (rule == SCORE_SQRT_SOFTPLUS) v = float(std::sqrt(softplus(v)));  // DeepSeek-V4
   }
   return s;
 }
@@ -68,9 +70,27 @@ std::vector<float> sparsemixer(const GateRule& rule, const std::vector<float>& l
   return weights;
 }
 
-}  // namespace
+// Zhou et al. 2022: each expert chooses its best tokens, among those that chose it.
+std::vector<std::vector<bool>> chosen_by_experts(const GateRule& rule, const std::vector<Choice>& all) {
+  std::vector<std::vector<bool>> kept(all.size(), std::vector<bool>(rule.top_k));
+  for (uint32_t e = 0; e < rule.n_experts; ++e) {
+    std::vector<std::pair<uint32_t, uint32_t>> places;  // token, rank
+    std::vector<float> score;
+    for (uint32_t t = 0; t < all.size(); ++t) {
+      for (uint32_t j = 0; j < rule.top_k; ++j) {
+        if (all[t].experts[j] != e) continue;
+        places.push_back({t, j});
+        score.push_back(all[t].weights[j]);
+      }
+    }
+    std::vector<uint32_t> order = descending(score);
+    for (uint32_t i = 0; i < order.size() && i < rule.capacity; ++i) kept[places[order[i]].first][places[order[i]].second] = true;
+  }
+  return kept;
+}
 
-Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias) {
+// Scores, the choice by them, and its weights.
+Choice choose_flat(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias, const TokenInfo& token) {
   std::vector<float> score = scores(rule.score, logits), selection = score;
   if (rule.has_bias)
     for (uint32_t e = 0; e < rule.n_experts; ++e) selection[e] += bias[e];
@@ -84,6 +104,7 @@ Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::v
   std::sort(closed.begin(), closed.end());  // taken in index order, only if the open groups do not suffice
   choice.experts.insert(choice.experts.end(), closed.begin(), closed.end());
   choice.experts.resize(rule.top_k);
+  if (rule.choose == CHOOSE_TABLE) choice.experts = token.table;
 
   for (uint32_t e : choice.experts) choice.weights.push_back(rule.weight == WEIGHT_SCORE ? score[e] : logits[e]);
   if (rule.weight == WEIGHT_SOFTMAX) {
@@ -97,7 +118,61 @@ Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::v
     for (float w : choice.weights) norm += std::pow(double(w), power);
     float sum = float(std::pow(norm, 1 / power));
     sum = std::max(sum + rule.denominator_add, rule.denominator_min);
+    if (sum == 0) sum = 1;
     for (float& w : choice.weights) w /= sum;
+  }
+  return choice;
+}
+
+// Shazeer et al. 2017, appendix B: a gate over groups, and in each group that it keeps a gate of its own.
+Choice choose_in_tree(const GateRule& rule, const std::vector<float>& logits) {
+  uint32_t size = rule.n_experts / rule.n_groups, of_group = rule.top_k / rule.top_groups;
+  auto kept = [](const std::vector<float>& z, uint32_t k) {
+    Choice choice;
+    choice.experts = descending(z);
+    choice.experts.resize(k);
+    for (uint32_t e : choice.experts) choice.weights.push_back(z[e]);
+    choice.weights = softmax(choice.weights);
+    return choice;
+  };
+  Choice groups = kept({logits.begin() + rule.n_experts, logits.end()}, rule.top_groups), all;
+  for (uint32_t i = 0; i < rule.top_groups; ++i) {
+    uint32_t first = groups.experts[i] * size;
+    Choice own = kept({logits.begin() + first, logits.begin() + first + size}, of_group);
+    for (uint32_t j = 0; j < of_group; ++j) {
+      all.experts.push_back(first + own.experts[j]);
+      all.weights.push_back(groups.weights[i] * own.weights[j]);
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+float finite_logit(float z) {
+  float most = float(GATE_MAX_LOGIT);
+  return std::isnan(z) ? -most : std::clamp(z, -most, most);
+}
+
+double normal(uint32_t bits) {
+  double p = ((bits >> 8) + 0.5) * 0x1p-24, low = -6, high = 6;
+  for (int i = 0; i < 60; ++i) {
+    double middle = (low + high) / 2;
+    (std::erfc(-middle * std::sqrt(0.5)) / 2 < p ? low : high) = middle;
+  }
+  return low;
+}
+
+Choice gate(const GateRule& rule, std::vector<float> logits, const std::vector<float>& bias, const TokenInfo& token) {
+  for (float& z : logits) z = finite_logit(z);
+  for (uint32_t e = 0; rule.noise && e < logits.size(); ++e) {
+    double noise = normal(philox({token.number, e / 4, DRAW_NOISE, 0}, rule.seed_low, rule.seed_high)[e % 4]);
+    logits[e] = finite_logit(float(logits[e] + noise * softplus(finite_logit(token.noise[e]))));
+  }
+  Choice choice = rule.choose == CHOOSE_TREE ? choose_in_tree(rule, logits) : choose_flat(rule, logits, bias, token);
+  for (uint32_t j = 1; rule.random_second && j < rule.top_k; ++j) {
+    uint32_t bits = philox({token.number, j, DRAW_SECOND, 0}, rule.seed_low, rule.seed_high)[0];
+    if (!(2 * choice.weights[j] > (bits >> 8) * 0x1p-24)) choice.weights[j] = 0;
   }
   for (float& w : choice.weights) w *= rule.scale;
   return choice;
@@ -119,12 +194,14 @@ std::vector<Choice> route(const GateRule& rule, const std::vector<std::vector<fl
   std::vector<std::vector<bool>> kept(all.size(), std::vector<bool>(rule.top_k));
   for (uint32_t j = 0; j < rule.top_k; ++j)
     for (uint32_t t : order) kept[t][j] = taken[all[t].experts[j]]++ < rule.capacity;
+  if (rule.drop == DROP_UNCHOSEN) kept = chosen_by_experts(rule, all);
 
   for (size_t t = 0; t < all.size(); ++t) {
     float sum = 0;
     for (uint32_t j = 0; j < rule.top_k; ++j)
       if (kept[t][j] || rule.renormalize == RENORMALIZE_ALL) sum += all[t].weights[j];
     sum = std::max(sum + rule.denominator_add, rule.denominator_min);
+    if (sum == 0) sum = 1;
     for (uint32_t j = 0; j < rule.top_k; ++j) {
       float w = rule.renormalize != RENORMALIZE_NONE ? all[t].weights[j] / sum : all[t].weights[j];
       all[t].weights[j] = kept[t][j] ? w * rule.scale : 0;

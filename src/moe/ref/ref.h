@@ -1,6 +1,7 @@
 // The CPU reference: the same model in plain loops, to be read beside the papers and compared with the kernels. It shares
 // only the parameter structs with the shaders; outside goldens check both.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -15,8 +16,21 @@ struct Choice {
   std::vector<uint32_t> experts;  // (top_k), best first
   std::vector<float> weights;     // (top_k)
 };
+// What some rules need to know of a token besides its logits.
+struct TokenInfo {
+  uint32_t number = 0;          // counter of random numbers
+  std::vector<float> noise;     // (n_experts) noise logits, with rule.noise
+  std::vector<uint32_t> table;  // (top_k) experts of the token's id, with CHOOSE_TABLE
+};
 // Experts and weights of one token; bias is empty or one value per expert.
-Choice gate(const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias);
+Choice gate(const GateRule& rule, std::vector<float> logits, const std::vector<float>& bias, const TokenInfo& token = {});
+
+// A number of the standard normal distribution from 32 random bits: where its distribution function is the middle of the
+// upper 24 bits' interval.
+double normal(uint32_t bits);
+
+// What gating makes of a logit: NaN is the least, everything else is clamped to GATE_MAX_LOGIT.
+float finite_logit(float z);
 
 // gate() of all tokens of a pass; assignments that find no room in their expert become NO_EXPERT with weight 0.
 // logits: (tokens, n_experts).
@@ -30,7 +44,8 @@ int32_t draw(const std::vector<uint64_t>& weights, uint32_t fraction);
 // The next token; recent: latest tokens, newest last; position: of the token to be chosen (counter of the random numbers).
 int32_t sample(const SampleRule& rule, const std::vector<float>& logits, const std::vector<int32_t>& recent, uint32_t position);
 
-// First word of Philox4x32-10 for a counter (position, 0, 0, 0).
+// Philox4x32-10 (Salmon et al. 2011), and its first word for a counter (position, 0, 0, 0).
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, uint32_t key_low, uint32_t key_high);
 uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high);
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight.

@@ -16,16 +16,18 @@ uint64_t scale(uint64_t value, uint32_t fraction) {
 
 }  // namespace
 
-uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high) {
-  uint32_t c[4] = {position, 0, 0, 0};
+std::array<uint32_t, 4> philox(std::array<uint32_t, 4> c, uint32_t key_low, uint32_t key_high) {
   for (int round = 0; round < 10; ++round) {
     uint64_t a = 0xD2511F53ull * c[0], b = 0xCD9E8D57ull * c[2];
-    uint32_t next[4] = {uint32_t(b >> 32) ^ c[1] ^ key_low, uint32_t(b), uint32_t(a >> 32) ^ c[3] ^ key_high, uint32_t(a)};
-    std::copy(next, next + 4, c);
+    c = {uint32_t(b >> 32) ^ c[1] ^ key_low, uint32_t(b), uint32_t(a >> 32) ^ c[3] ^ key_high, uint32_t(a)};
     key_low += 0x9E3779B9u;
     key_high += 0xBB67AE85u;
   }
-  return c[0];
+  return c;
+}
+
+uint32_t philox(uint32_t position, uint32_t key_low, uint32_t key_high) {
+  return philox({position, 0, 0, 0}, key_low, key_high)[0];
 }
 
 std::vector<uint64_t> sample_weights(const SampleRule& rule, const std::vector<float>& logits,
