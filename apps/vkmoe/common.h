@@ -1,4 +1,4 @@
-// What the commands share: failures, handles that close themselves, options, files, output, the progress bar.
+// What the commands share: failures, handles that close themselves, options, the progress bar.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -10,17 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "../output.h"
 #include "vkmoe/vkmoe.h"
-
-// Ends the program: main prints "vkmoe: MESSAGE" and returns the exit code.
-struct Failure : std::runtime_error {
-  int exit_code;
-  explicit Failure(const std::string& message, int exit_code = 1)
-      : std::runtime_error(message), exit_code(exit_code) {}
-};
-
-// The reader of standard output has gone; main ends quietly.
-struct OutputClosed {};
 
 // Ctrl-C stopped the answer; main returns what a shell expects of that.
 struct Interrupted {};
@@ -73,21 +64,9 @@ nlohmann::json session_stats(vkmoe_session* session);
 // The JSON that the library gives for a call that returns a new string.
 nlohmann::json take_json(char* text);
 
-// The bytes of a file, or of standard input for "-".
-std::string read_input(const std::string& path);
-std::string input_name(const std::string& path);  // for messages
-
-// Writes a file whole or not at all: into a temporary file beside it, renamed at the end.
-void write_file(const std::string& path, const std::vector<std::string_view>& parts);
-
-// To standard output, at once. Throws OutputClosed when its reader has gone.
-void print(std::string_view text);
-void print_json(const nlohmann::ordered_json& value);
-
 // "21.1 million", "22.4 MB"
 std::string count_text(double count);
 std::string bytes_text(double bytes);
-std::string fixed(double value, int digits);
 
 class Stopwatch {
  public:

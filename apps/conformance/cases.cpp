@@ -1,0 +1,34 @@
+#include "cases.h"
+
+namespace vkmoe::conformance {
+
+Cases all_cases() {
+  Cases cases;
+  for (auto add : {add_embed, add_norms, add_rope_cache, add_latent_cache, add_attention, add_begin_step, add_gate, add_capacity, add_sort, add_matmul,
+                   add_combine, add_moe_layer, add_sample})
+    add(cases);
+  return cases;
+}
+
+const std::vector<Lanes>& all_lanes() {
+  static const std::vector<Lanes> lanes = {{4, false}, {8, true}, {16, false}, {32, false}, {64, true},
+                                           {128, false}, {256, false}, {512, false}, {1024, false}};
+  return lanes;
+}
+
+Tuning with_lanes(const Check& check, uint32_t lanes) {
+  if (lanes > check.caps().max_invocations)
+    throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", check.caps().max_invocations, ")"));
+  Tuning tuning = Tuning::of(check.caps());
+  tuning.lanes = tuning.sample_lanes = lanes;
+  return tuning;
+}
+
+std::vector<float> random_values(Check& check, size_t n, double magnitude) {
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  std::vector<float> values(n);
+  for (float& v : values) v = float(uniform(check.random) * magnitude);
+  return values;
+}
+
+}  // namespace vkmoe::conformance

@@ -1,0 +1,45 @@
+// The cases by kernel: each file of cases/ adds those of one kernel. A case is one variant of a kernel (weight format,
+// workgroup shape, rule) at one shape.
+#pragma once
+#include "check.h"
+
+namespace vkmoe::conformance {
+
+struct Case {
+  std::string kernel, variant, shape;
+  bool quick;  // part of the quick set
+  std::function<void(Check&)> run;
+  std::string name() const { return kernel + "/" + variant + "/" + shape; }
+};
+using Cases = std::vector<Case>;
+
+void add_attention(Cases& cases);
+void add_begin_step(Cases& cases);
+void add_capacity(Cases& cases);
+void add_combine(Cases& cases);
+void add_embed(Cases& cases);
+void add_gate(Cases& cases);
+void add_latent_cache(Cases& cases);
+void add_matmul(Cases& cases);
+void add_moe_layer(Cases& cases);
+void add_norms(Cases& cases);
+void add_rope_cache(Cases& cases);
+void add_sample(Cases& cases);
+void add_sort(Cases& cases);
+
+Cases all_cases();
+
+// ---- what cases share ----
+
+// Workgroup sizes of the kernels whose invocations share a row; the quick set takes those that Tuning chooses.
+struct Lanes {
+  uint32_t lanes;
+  bool quick;
+};
+const std::vector<Lanes>& all_lanes();
+// The device's tuning with these lanes; throws Unsupported where the device has no such workgroups.
+Tuning with_lanes(const Check& check, uint32_t lanes);
+
+std::vector<float> random_values(Check& check, size_t n, double magnitude = 1);
+
+}  // namespace vkmoe::conformance

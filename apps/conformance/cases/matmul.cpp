@@ -1,0 +1,188 @@
+// matmul: y = W x in every weight format and workgroup shape. All shapes must give the bits of the plainest one, and every
+// format those of its values as F32.
+#include <algorithm>
+#include <cmath>
+
+#include "conformance/cases.h"
+#include "conformance/weights.h"
+
+namespace vkmoe::conformance {
+namespace {
+
+struct Shape {
+  uint32_t lane_rows, split, pairs;
+  bool texels;
+  std::string name() const { return cat("rows=", lane_rows, ",split=", split, ",pairs=", pairs, texels ? ",texels" : ""); }
+};
+constexpr Shape plainest = {4, 1, 1, false};
+
+Tuning with_shape(const Check& check, const Shape& s) {
+  const Caps& caps = check.caps();
+  uint32_t lanes = TILE_ROWS / s.lane_rows * s.split;
+  if (lanes > caps.max_invocations)
+    throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", caps.max_invocations, ")"));
+  Tuning tuning = Tuning::of(caps);
+  for (Tuning::Matmul& m : tuning.matmul) m = {s.lane_rows, s.split, s.pairs};
+  tuning.matmul_texels = s.texels;
+  return tuning;
+}
+
+struct Job {
+  uint32_t n, n_rows, epilogue, x_first, y_column;
+  bool shards;
+  float scale;
+  Activation activation = {};
+  bool biased = false;
+};
+
+// Rows x_first .. of x through W, `at_once` rows a dispatch, into columns of y that held `before`.
+std::vector<float> run_matmul(Check& check, const Tuning& tuning, const Weight& weight, const std::vector<float>& x,
+                              const std::vector<float>& before, const Job& job, uint32_t at_once) {
+  uint32_t width = job.y_column + job.n;
+  std::vector<float> all;
+  Rows rows = check.input_rows(x, weight.k);
+  for (uint32_t first = 0; first < job.n_rows; first += at_once) {
+    uint32_t n = std::min(at_once, job.n_rows - first);
+    Rows y = check.input_rows({before.begin() + first * width, before.begin() + (first + n) * width}, width, "y");
+    check.run(tuning, [&](Recorder& r) {
+      matmul(r, {.weight = weight, .x = rows, .y = y, .n_rows = n, .x_first = job.x_first + first, .y_column = job.y_column,
+                 .epilogue = job.epilogue, .scale = job.scale, .activation = job.activation});
+    });
+    check.padding_untouched(y, n, width);
+    std::vector<float> part = check.read_rows(y, n, width);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  return all;
+}
+
+// An activation of a value, and the bound that follows from the value's own: none is steeper than 1.13.
+Product activated(const Activation& activation, Product v) {
+  if (activation.kind == ACTIVATION_RELU) return {std::max(v.value, 0.0), v.bound};
+  bool gelu = activation.kind == ACTIVATION_GELU, clamped = activation.kind == ACTIVATION_CLAMPED_SILU;
+  double x = clamped ? std::min(v.value, double(activation.limit)) : v.value;
+  double u = gelu ? 2 * std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x) : x * (clamped ? activation.alpha : 1);
+  double sigmoid = 1 / (1 + std::exp(-u)), y = x * sigmoid;
+  return {y, 1.13 * v.bound + std::abs(y) * ((1 - sigmoid) * (exp_error(u) + 8 * half_ulp * std::abs(u)) + 8 * half_ulp)};
+}
+
+Product epilogue(const Job& job, Product gate, Product up, double before) {
+  if (job.epilogue == EPILOGUE_ACTIVATED) return activated(job.activation, gate);
+  if (job.epilogue == EPILOGUE_GATED) {
+    if (job.activation.kind == ACTIVATION_CLAMPED_SILU)
+      up.value = std::clamp(up.value, -double(job.activation.limit), double(job.activation.limit)) + 1;
+    Product a = activated(job.activation, gate);
+    return {a.value * up.value, a.bound * (std::abs(up.value) + up.bound) + std::abs(a.value) * (up.bound + 2 * half_ulp * std::abs(up.value))};
+  }
+  double add = job.epilogue == EPILOGUE_ADD ? before : 0, value = add + job.scale * gate.value;
+  return {value, std::abs(job.scale) * (gate.bound + 2 * half_ulp * std::abs(gate.value)) + half_ulp * (std::abs(add) + std::abs(value))};
+}
+
+Product biased(Product p, double bias) {
+  return {p.value + bias, p.bound + half_ulp * (std::abs(p.value) + std::abs(bias))};
+}
+
+Buffer place_bias(Check& check, const std::vector<float>& bias) {
+  Buffer buffer = check.device().create_buffer(bias.size() * 4, MemoryUse::device, "bias");
+  check.device().upload(buffer, 0, bias.data(), bias.size() * 4);
+  return buffer;
+}
+
+void check_matmul(Check& check, const Format& format, const Shape& shape, const Job& job) {
+  bool paired = job.epilogue == EPILOGUE_GATED;
+  uint32_t k = columns(format, true), width = job.y_column + job.n;
+  RandomMatrix gate(check, format, 1, job.n, k, true), up(check, format, 1, paired ? job.n : 1, k, true);
+  std::vector<float> x = random_values(check, size_t(job.x_first + job.n_rows) * k, job.activation.kind ? 0.2 : 2);
+  std::vector<float> before = random_values(check, size_t(job.n_rows) * width);
+  std::vector<float> bias = job.biased ? random_values(check, 2 * size_t(job.n), 3) : std::vector<float>(2 * size_t(job.n));
+  Tuning tuning = with_shape(check, shape), plain = with_shape(check, plainest);
+  Weight weight = place(check, gate.matrix, paired ? &up.matrix : nullptr);
+  if (job.shards) weight = cut(check, weight, paired ? 2 : 1);
+  if (job.biased) weight.bias = place_bias(check, bias);
+  std::vector<float> got = run_matmul(check, tuning, weight, x, before, job, job.n_rows);
+
+  std::vector<double> want(before.begin(), before.end()), bound(before.size(), 0.0);
+  for (uint32_t t = 0; t < job.n_rows; ++t) {
+    const float* row = &x[size_t(job.x_first + t) * k];
+    for (uint32_t r = 0; r < job.n; ++r) {
+      size_t at = size_t(t) * width + job.y_column + r;
+      Product g = biased(product(gate.row(0, r), row, k), bias[r]), u = {};
+      if (paired) u = biased(product(up.row(0, r), row, k), bias[job.n + r]);
+      Product p = epilogue(job, g, u, before[at]);
+      want[at] = p.value;
+      bound[at] = p.bound;
+    }
+  }
+  check.close("y", got, want, bound);
+  if (job.n_rows > 1) check.equal("y row by row", run_matmul(check, tuning, weight, x, before, job, 1), got);
+  Weight f32 = place(check, gate.decoded, paired ? &up.decoded : nullptr);
+  if (job.biased) f32.bias = weight.bias;
+  check.equal("y of the plainest shape and F32", run_matmul(check, plain, f32, x, before, job, job.n_rows), got);
+}
+
+// Several matrices (heads), each with columns of x and y of its own.
+void check_batch(Check& check, const Format& format, const Shape& shape) {
+  uint32_t heads = 3, n = 40, k = columns(format, true) / 64 * 64, n_rows = 5;
+  RandomMatrix w(check, format, heads, n, k, true);
+  Weight weight = place(check, w.matrix);
+  std::vector<float> x = random_values(check, size_t(n_rows) * heads * k);
+  Rows in = check.input_rows(x, heads * k), y = check.output_rows(n_rows, heads * n);
+  check.run(with_shape(check, shape), [&](Recorder& r) {
+    matmul(r, {.weight = weight, .x = in, .y = y, .n_rows = n_rows, .x_batch = k, .y_batch = n});
+  });
+  std::vector<double> want, bound;
+  for (uint32_t t = 0; t < n_rows; ++t) {
+    for (uint32_t i = 0; i < heads * n; ++i) {
+      Product p = product(w.row(i / n, i % n), &x[(size_t(t) * heads + i / n) * k], k);
+      want.push_back(p.value);
+      bound.push_back(p.bound);
+    }
+  }
+  check.close("y", check.read_rows(y, n_rows, heads * n), want, bound);
+  check.padding_untouched(y, n_rows, heads * n);
+}
+
+void add(Cases& cases, const Format& format, const Shape& shape, const Job& job, bool quick) {
+  const char *epilogues[] = {"", ",add", ",gated", ",activated"}, *activations[] = {"", ",clamped", ",gelu", ",relu"};
+  cases.push_back({"matmul", cat(lower_name(format), ",", shape.name()),
+                   cat("n=", job.n, ",tokens=", job.n_rows, ",first=", job.x_first, ",column=", job.y_column, ",scale=",
+                       job.scale, epilogues[job.epilogue], activations[job.activation.kind], job.biased ? ",bias" : "", job.shards ? ",shards" : ""),
+                   quick, [=, &format](Check& check) { check_matmul(check, format, shape, job); }});
+}
+
+}  // namespace
+
+void add_matmul(Cases& cases) {
+  const Job store = {70, 9, EPILOGUE_STORE, 2, 0, true, 1}, accumulate = {33, 4, EPILOGUE_ADD, 0, 5, false, 0.25f};
+  const Job swiglu = {40, 3, EPILOGUE_GATED, 1, 0, true, 1}, one = {1, 1, EPILOGUE_STORE, 0, 0, false, -2};
+  const Job many = {64, 17, EPILOGUE_STORE, 0, 3, false, 1};
+  for (const Format* format : all_formats()) {
+    add(cases, *format, {4, 1, 1, true}, store, true);
+    add(cases, *format, {4, 1, 1, false}, store, false);
+    add(cases, *format, {1, 4, 1, false}, store, false);
+    add(cases, *format, {1, 2, 1, false}, swiglu, false);
+  }
+  const Format& f32 = *find_format("F32");
+  for (uint32_t lane_rows : {1, 2, 4, 8}) {
+    for (uint32_t split : {1, 2, 4, 8}) {
+      for (uint32_t pairs : {1, 2}) {
+        Shape shape = {lane_rows, split, pairs, false};
+        bool chosen = pairs == 1 && ((lane_rows == 1 && (split == 4 || split == 2)) || (lane_rows == 4 && split == 1));
+        for (const Job& job : {store, accumulate, swiglu, one, many}) add(cases, f32, shape, job, chosen);
+        for (const Job& job : {store, swiglu}) add(cases, *find_format("Q4_K"), shape, job, false);
+      }
+    }
+  }
+  for (const Job& job : {accumulate, swiglu, one, many}) add(cases, f32, {4, 1, 1, true}, job, true);
+  for (Activation activation : {Activation{ACTIVATION_SILU, 0, 0}, {ACTIVATION_CLAMPED_SILU, 1.702f, 7}, {ACTIVATION_GELU, 0, 0},
+                                {ACTIVATION_RELU, 0, 0}}) {
+    for (uint32_t epilogue : {EPILOGUE_GATED, EPILOGUE_ACTIVATED}) {
+      if (epilogue == EPILOGUE_ACTIVATED && activation.kind == ACTIVATION_CLAMPED_SILU) continue;  // a gate's alone
+      for (bool texels : {false, true})
+        add(cases, f32, {4, 1, 1, texels}, {40, 6, epilogue, 0, 2, false, 1, activation, true}, true);
+    }
+  }
+  for (const Shape& shape : {plainest, Shape{1, 2, 1, false}, {4, 1, 1, true}})
+    cases.push_back({"matmul", cat("f32,", shape.name()), "heads=3,tokens=5", true, [=, &f32](Check& check) { check_batch(check, f32, shape); }});
+}
+
+}  // namespace vkmoe::conformance
