@@ -195,7 +195,9 @@ VKMOE_API vkmoe_status vkmoe_chat_format(const vkmoe_model *model, const vkmoe_m
 typedef struct vkmoe_session_options {
   size_t size_bytes;
   uint32_t context_tokens; /* room in the KV cache; 0: the model's own context, at most 4096. More than the model's own
-                              works, but models answer badly beyond what they were made for */
+                              works, but models answer badly beyond what they were made for. Where a model's rotary
+                              embedding hangs on the context (LongRoPE, dynamic scaling), this room decides, for all
+                              tokens: ask for no more than the original context to get what was trained with it */
   uint32_t chunk_tokens;   /* most tokens that one pass over the model takes while feeding; 0: chosen by the library */
   int profile;             /* 1: take a timestamp around every kernel, for vkmoe_session_stats_json() */
 } vkmoe_session_options;

@@ -154,19 +154,28 @@ RopeScaling read_rope_scaling(const ModelFile& file, const std::string& gguf_pre
                                             : read_hugging_face(file, context_tokens);
 }
 
+void check_rope_factors(const ModelFile& file, const RopeScaling& s, uint32_t rotary_dim) {
+  bool gguf = file.kind == ModelFile::Kind::gguf;
+  auto check = [&](const char* name, const std::vector<float>& values) {
+    if (values.size() != rotary_dim / 2)
+      fail(VKMOE_ERROR_BAD_FILE, file.path, ": ", name, ": expected ", rotary_dim / 2, " values, found ", values.size());
+  };
+  if (s.type == Type::longrope) {
+    check(gguf ? "tensor rope_factors_short.weight" : "key short_factor of LongRoPE", s.short_factors);
+    check(gguf ? "tensor rope_factors_long.weight" : "key long_factor of LongRoPE", s.long_factors);
+  }
+  if (!s.divisors.empty()) check("tensor rope_freqs.weight", s.divisors);
+}
+
 double rope_attention_factor(const RopeScaling& s, uint32_t context_tokens) {
   return s.type == Type::longrope && context_tokens > s.original_context ? s.long_attention_factor : s.attention_factor;
 }
 
 std::vector<double> rope_frequencies(const RopeScaling& s, double theta, uint32_t rotary_dim, uint32_t context_tokens) {
   uint32_t pairs = rotary_dim / 2;
-  if (!s.divisors.empty() && s.divisors.size() != pairs)
-    fail(VKMOE_ERROR_BAD_FILE, "rope_freqs.weight: expected ", pairs, " values, found ", s.divisors.size());
   if (s.type == Type::dynamic && context_tokens > s.original_context && rotary_dim > 2)
     theta *= std::pow(s.factor * context_tokens / s.original_context - (s.factor - 1), rotary_dim / (rotary_dim - 2.0));
   const std::vector<float>& own = context_tokens > s.original_context ? s.long_factors : s.short_factors;
-  if (s.type == Type::longrope && own.size() != pairs)
-    fail(VKMOE_ERROR_BAD_FILE, "LongRoPE: expected ", pairs, " short and long factors, found ", own.size());
   std::vector<double> frequencies, ramp;
   if (s.type == Type::yarn) ramp = yarn_ramp(s, theta, rotary_dim);
   for (uint32_t i = 0; i < pairs; ++i) {

@@ -38,8 +38,11 @@ struct RopeScaling {
 // context_tokens: the model's own. Fails with VKMOE_ERROR_UNSUPPORTED (key and value) on other rules.
 RopeScaling read_rope_scaling(const ModelFile& file, const std::string& gguf_prefix, uint32_t context_tokens);
 
-// Radians by which each of the rotary_dim / 2 pairs turns per token, for sessions of up to context_tokens. Fails when
-// scaling.divisors has another size.
+// Fails with VKMOE_ERROR_BAD_FILE (key or tensor) unless lists of factors have a value for each of the rotary_dim / 2 pairs.
+void check_rope_factors(const ModelFile& file, const RopeScaling& scaling, uint32_t rotary_dim);
+
+// Radians by which each of the rotary_dim / 2 pairs turns per token, for sessions of up to context_tokens. The lists of
+// factors must have passed check_rope_factors().
 std::vector<double> rope_frequencies(const RopeScaling& scaling, double theta, uint32_t rotary_dim, uint32_t context_tokens);
 
 // Of cosines and sines, in sessions of up to context_tokens.

@@ -26,16 +26,21 @@ TEST_CASE("LongRoPE: short factors within the original context, long ones in a s
     CHECK(feed(single, golden.ids, model->hyper.vocab, 1) == prefill);
     CHECK(nmse(feed(reference, golden.ids, model->hyper.vocab, 48), golden.logits) < 1e-9);
   }
-  rope["short_factor"].erase(7);
-  auto few = std::make_shared<ModelSpec>(read_model_spec(file));
-  CHECK_THROWS_WITH_AS(ref::RefSession(few, 64), "LongRoPE: expected 8 short and long factors, found 7", Error);
+  for (const char* key : {"short_factor", "long_factor"}) {
+    nlohmann::json list = rope[key];
+    rope[key].erase(7);
+    const std::string message = cat(file->path, ": key ", key, " of LongRoPE: expected 8 values, found 7");
+    CHECK_THROWS_WITH_AS(read_model_spec(file), message.c_str(), Error);
+    rope[key] = list;
+  }
   check_no_validation_messages();
 }
 
 TEST_CASE("LongRoPE: what a file leaves out is computed as transformers does") {
   std::shared_ptr<ModelFile> file = ModelFile::open(data("goldens/phimoe"));
   file->metadata["rope_parameters"] = nullptr;
-  file->metadata["rope_scaling"] = {{"type", "su"}, {"short_factor", nlohmann::json::array()}, {"long_factor", nlohmann::json::array()}};
+  const std::vector<float> factors(8, 1);
+  file->metadata["rope_scaling"] = {{"type", "su"}, {"short_factor", factors}, {"long_factor", factors}};
   file->metadata["original_max_position_embeddings"] = 64;  // of 512
   RopeScaling scaling = read_model_spec(file).hyper.rope_scaling;
   CHECK(scaling.original_context == 64);

@@ -101,8 +101,9 @@ TEST_CASE("RoPE scaling: from GGUF") {
   tensor.size_bytes = 32;
   file.tensors["rope_freqs.weight"] = tensor;
   check(file, 10000, cases[0]);
-  CHECK_THROWS_WITH_AS(rope_frequencies(read_rope_scaling(file, "a.", 512), 10000, 32, 512),
-                       "rope_freqs.weight: expected 16 values, found 8", Error);
+  const RopeScaling scaling = read_rope_scaling(file, "a.", 512);
+  check_rope_factors(file, scaling, 16);
+  CHECK_THROWS_WITH_AS(check_rope_factors(file, scaling, 32), "model.gguf: tensor rope_freqs.weight: expected 16 values, found 8", Error);
 }
 
 TEST_CASE("RoPE scaling: what is not known is refused with key and value") {

@@ -206,6 +206,7 @@ void check_attention_sizes(const ModelFile& file, const Hyper& h) {
   if (!(h.rope_theta > 0) || !(h.rms_epsilon >= 0))
     fail(VKMOE_ERROR_BAD_FILE, file.path, ": rope_theta ", h.rope_theta, " and norm epsilon ", h.rms_epsilon,
          ": expected positive numbers");
+  check_rope_factors(file, h.rope_scaling, h.rotary_dim);
 }
 
 void set_decoder_prompt(const ModelFile& file, Hyper& h, uint32_t start) {

@@ -124,7 +124,7 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const C
 // not ask for.
 void refuse_ignored(const ModelFile& file);
 
-// Fails unless heads, rotary dimensions, epsilon and theta are of use.
+// Fails unless heads, rotary dimensions and factors, epsilon and theta are of use.
 void check_attention_sizes(const ModelFile& file, const Hyper& h);
 
 // The ids that a decoder's text begins with, from generation_config.json or config.json; its start token is start unless
