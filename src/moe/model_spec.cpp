@@ -295,11 +295,12 @@ LayerSpec read_layer(const Finder& find, const Hyper& h, uint32_t layer) {
 
 const std::vector<const Architecture*>& architectures() {
   static const std::vector<const Architecture*> all = {
-      &dbrx_architecture,       &deepseek_architecture, &dots1_architecture,          &ernie4_5_moe_architecture,
-      &glm4_moe_architecture,   &gpt_oss_architecture,  &granitemoe_architecture,     &grok_architecture,
-      &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture,   &mixtral_architecture,
-      &nllb_moe_architecture,       &olmoe_architecture,      &phimoe_architecture,   &qwen2_moe_architecture,      &qwen3_moe_architecture,
-      &switch_transformers_architecture};
+      &dbrx_architecture, &deepseek_architecture, &dots1_architecture, &ernie4_5_moe_architecture,
+      &glm4_moe_architecture, &gpt_oss_architecture, &granitemoe_architecture, &grok_architecture,
+      &hunyuan_v1_moe_architecture, &llama4_architecture, &minimax_m2_architecture,
+      &mixtral_architecture, &nllb_moe_architecture, &olmoe_architecture, &phimoe_architecture,
+      &qwen2_moe_architecture, &qwen3_moe_architecture, &switch_transformers_architecture
+  };
   return all;
 }
 
