@@ -1,5 +1,7 @@
 #include "moe/model.h"
 
+#include <algorithm>
+
 #include "moe/positions.h"
 
 namespace vkmoe {
@@ -35,11 +37,12 @@ void place_latent_attention(Device& device, const LayerSpec& spec, DeviceLayer& 
   layer.v_b = place_weight(device, spec.v_b, nullptr, name("values"), placed);
 }
 
-// One Weight where the formats agree, else one for each.
+// One Weight where the formats agree and all or none are biased, else one for each.
 std::vector<Weight> place_stacked(Device& device, const std::vector<const Matrix*>& parts, const std::string& name, const Placed& placed) {
   std::vector<Weight> placed_weights;
   Matrix whole = stack(parts);
-  if (whole.one_format()) {
+  bool same_bias = std::all_of(parts.begin(), parts.end(), [&](auto* m) { return m->bias.empty() == whole.bias.empty(); });
+  if (whole.one_format() && same_bias) {
     placed_weights.push_back(place_weight(device, whole, nullptr, name, placed));
   } else {
     for (const Matrix* m : parts) placed_weights.push_back(place_weight(device, *m, nullptr, name, placed));
@@ -89,7 +92,7 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
 
 uint64_t Model::weight_bytes() const {
   uint64_t bytes = embedding.bytes() + (head.shards.empty() ? 0 : head.bytes()) + final_norm.size();
-  if (encoder) bytes += encoder->weight_bytes() - embedding.bytes();
+  if (encoder) bytes += encoder->weight_bytes() - (encoder->own_embedding ? 0 : embedding.bytes());
   for (const DeviceLayer& l : layers) {
     bytes += l.attention_norm.size() + l.ffn_norm.size() + l.qk_norms.size() + l.o.bytes() + l.gate_up.bytes() + l.down.bytes();
     for (const Weight& w : l.qkv) bytes += w.bytes();
@@ -104,14 +107,15 @@ uint64_t Model::weight_bytes() const {
 
 namespace {
 
-// shared: nullptr, or the model whose embedding an encoder has, too.
-std::shared_ptr<Model> place_stack(std::shared_ptr<Device> device, const ModelSpec& spec, const Model* shared, const Placed& placed) {
+// whole: the model of an encoder, or nullptr.
+std::shared_ptr<Model> place_stack(std::shared_ptr<Device> device, const ModelSpec& spec, const Model* whole, const Placed& placed) {
   auto model = std::make_shared<Model>();
   model->device = device;
   model->hyper = spec.hyper;
   model->parameters = count_parameters(spec);
-  model->embedding = shared ? shared->embedding : place_weight(*device, spec.embedding, nullptr, "embedding", placed);
-  if (!shared && !spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
+  model->own_embedding = !whole || spec.own_embedding;
+  model->embedding = model->own_embedding ? place_weight(*device, spec.embedding, nullptr, "embedding", placed) : whole->embedding;
+  if (!whole && !spec.tied_head) model->head = place_weight(*device, spec.head, nullptr, "output head", placed);
   model->final_norm = place_norm(*device, spec.hyper, spec.final_norm, "final norm");
   std::vector<float> bias = {0};
   if (spec.position_bias) bias = position_bias(spec.hyper, vector_values(*spec.position_bias));

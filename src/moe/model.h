@@ -43,7 +43,8 @@ struct Model {
   Buffer final_norm;
   Buffer position_bias;  // (n_heads, 2 position_distance + 1), read where there are position_buckets
   std::vector<DeviceLayer> layers;
-  std::shared_ptr<Model> encoder;  // with this model's embedding
+  bool own_embedding = false;      // of an encoder; else its model's serves
+  std::shared_ptr<Model> encoder;
 
   const Weight& output() const { return head.shards.empty() ? embedding : head; }
   uint64_t weight_bytes() const;  // on the device

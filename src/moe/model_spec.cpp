@@ -95,8 +95,12 @@ class Finder {
     const Tensor& tensor = one_row ? *found : file_.require(name, {n, k});
     Matrix made{uint32_t(n), uint32_t(k), {{{&tensor, 0, uint32_t(n), 1}}}, {}};
     found_.push_back({role, layer, made, false, false});
-    if (biased_.count(role)) made.bias = {{{vector(role + ".bias", layer, n), 0, uint32_t(n), 1}}};
+    if (biased_.count(role)) made.bias = bias(role, layer, n);
     return made;
+  }
+
+  std::vector<std::vector<Matrix::Span>> bias(const std::string& role, uint32_t layer, uint64_t n) const {
+    return {{{vector(role + ".bias", layer, n), 0, uint32_t(n), 1}}};
   }
 
   Matrix experts(const std::string& role, uint32_t layer, uint64_t n_experts, uint64_t n, uint64_t k) const {
@@ -375,6 +379,12 @@ GateRule gate_rule(const Hyper& h, uint32_t n_tokens) {
 
 namespace {
 
+// A head beside the embedding with which config.json ties it: transformers ties only what is equal.
+bool differ(const Tensor& head, const Tensor& embedding) {
+  return head.format != embedding.format || head.size_bytes != embedding.size_bytes ||
+         std::memcmp(head.data, embedding.data, head.size_bytes) != 0;
+}
+
 ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture& architecture) {
   ModelSpec spec;
   spec.file = file;
@@ -402,8 +412,13 @@ ModelSpec read_stack(const std::shared_ptr<ModelFile>& file, const Architecture&
       fail(VKMOE_ERROR_BAD_FILE, file->path, ": the decoder begins with id ", id, ", but the vocabulary has ", h.vocab);
   spec.tied_head = !find.has("head");
   if (file->kind == ModelFile::Kind::hugging_face)
-    spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", h.tied_by_default && spec.tied_head);
-  spec.head = spec.tied_head ? spec.embedding : find.matrix("head", 0, h.vocab, h.hidden);
+    spec.tied_head = Keys(*file).flag_or("tie_word_embeddings", h.tied_by_default && spec.tied_head) &&
+                     !(find.has("head") && differ(*find.tensor("head"), *find.tensor("embedding")));
+  spec.own_embedding = !spec.tied_head && find.has("own_embedding");
+  if (spec.own_embedding) spec.embedding = find.matrix("own_embedding", 0, h.vocab, h.hidden);
+  if (!spec.tied_head) spec.head = find.matrix("head", 0, h.vocab, h.hidden);
+  else if (h.biased.count("head")) spec.embedding.bias = find.bias("head", 0, h.vocab);  // the look-up adds none
+  if (spec.tied_head) spec.head = spec.embedding;
   spec.final_norm = find.norm("final_norm", 0, h);
   for (uint32_t layer = 0; layer < h.n_layers; ++layer) {
     // A file that claims thousands of layers fails at the first that is missing.

@@ -156,11 +156,12 @@ struct ModelSpec {
   Matrix embedding;                     // (vocab, hidden)
   Matrix head;                          // (vocab, hidden); the embedding when tied
   bool tied_head = false;
+  bool own_embedding = false;           // of an encoder-decoder model's stack: not that of the other
   NormSpec final_norm;
   const Tensor* position_bias = nullptr;  // (position_buckets, n_heads), for all layers
   std::vector<LayerSpec> layers;
   std::vector<NamedWeight> weights;     // all of the above, in the order of reading
-  std::shared_ptr<ModelSpec> encoder;   // reads the input: a spec with the same embedding, whose head means nothing
+  std::shared_ptr<ModelSpec> encoder;   // reads the input; its head means nothing
 };
 
 // The different spans of keys of a model's layers, and the one that a layer has, as an index into them.

@@ -75,6 +75,28 @@ TEST_CASE("encoder-decoder: transformers' logits by the reference") {
   for (const char* family : {"switch_transformers", "nllb_moe"}) check_family(family, nullptr, true);
 }
 
+TEST_CASE("switch_transformers: without tied embeddings each stack has its own, and logits are not scaled") {
+  Inputs in("switch_transformers");
+  std::shared_ptr<ModelFile> model = ModelFile::open(file("switch_transformers", ""));
+  model->metadata["tie_word_embeddings"] = false;
+  Tensor& shared = model->tensors["shared.weight"];
+  const std::vector<float> embedding = vector_values(shared), nothing(embedding.size());
+  std::vector<float> head = embedding;
+  for (float& v : head) v *= 0.125f;  // 64^-1/2
+  for (const char* name : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight"}) {
+    Tensor own = shared;
+    own.data = reinterpret_cast<const uint8_t*>((name[0] == 'l' ? head : embedding).data());
+    model->tensors[name] = own;
+  }
+  shared.data = reinterpret_cast<const uint8_t*>(nothing.data());
+  auto spec = std::make_shared<ModelSpec>(read_model_spec(model));
+  DeviceSession session(place_model(device(), *spec, [](uint64_t, uint64_t) {}), 64, 0, false);
+  ref::RefSession reference(spec, 64);
+  CHECK(nmse(decode(session, in.ids, in.decoder, 24), in.golden.floats("logits")) < tolerance);
+  CHECK(nmse(decode(reference, in.ids, in.decoder, 24), in.golden.floats("logits")) < tolerance);
+  check_no_validation_messages();
+}
+
 TEST_CASE("nllb_moe: a file of transformers 4 sends tokens to the experts that they chose") {
   Inputs in("nllb_moe");
   SafetensorsFile four(file("nllb_moe", "golden-transformers4.safetensors"));

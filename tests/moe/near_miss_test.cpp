@@ -47,26 +47,20 @@ TEST_CASE("a key of config.json that changes the model is refused by name and va
       {"mixtral", "rms_norm_eps", "small"},
       {"mixtral", "attention_bias", true},
       {"mixtral", "rope_scaling", json{{"rope_type", "stretch"}}},
-      {"qwen2_moe", "decoder_sparse_step", 2},
-      {"qwen2_moe", "mlp_only_layers", json{1}},
-      {"qwen2_moe", "use_sliding_window", true},
+      {"qwen2_moe", "decoder_sparse_step", 0},
+      {"qwen2_moe", "mlp_only_layers", json{3}},
       {"qwen2_moe", "layer_types", json{"sliding_attention", "full_attention", "full_attention"}},
-      {"qwen3_moe", "attention_bias", true},
       {"qwen3_moe", "mlp_only_layers", json{99}},
       {"qwen3_moe", "routed_scaling_factor", 2.5},
-      {"olmoe", "attention_bias", true},
       {"olmoe", "clip_qkv", -1},
-      {"granitemoe", "attention_bias", true},
       {"granitemoe", "logits_scaling", 0},
       {"granitemoe", "position_embedding_type", "nope"},
       {"granitemoeshared", "mlp_bias", true},
       {"dots1", "n_group", 3},
-      {"dots1", "layer_types", json{"full_attention", "sliding_attention", "full_attention"}},
-      {"ernie4_5_moe", "use_bias", true},
+      {"dots1", "layer_types", json{"full_attention", "chunked_attention", "full_attention"}},
       {"glm4_moe", "n_group", 3},
       {"glm4_moe", "partial_rotary_factor", 1.5},
       {"hunyuan_v1_moe", "use_cla", true},
-      {"hunyuan_v1_moe", "attention_bias", true},
       {"minimax_m2", "scoring_func", "softmax"},
       {"minimax_m2", "final_logit_softcapping", 30},
       {"phimoe", "num_experts_per_tok", 4},
@@ -92,6 +86,20 @@ TEST_CASE("a key of config.json that changes the model is refused by name and va
     if (std::string(miss.key) == "attn_config.kv_n_heads") CHECK(message.find("cannot share 3 key-value heads") != std::string::npos);
     else CHECK(message.find(std::string(miss.key)) != std::string::npos);
     CHECK(message.find(value) != std::string::npos);
+  }
+}
+
+TEST_CASE("where config.json says that there are biases, the first that is missing is named") {
+  const std::pair<const char*, const char*> cases[] = {
+      {"qwen3_moe", "attention_bias"},  {"olmoe", "attention_bias"}, {"granitemoe", "attention_bias"},
+      {"hunyuan_v1_moe", "attention_bias"}, {"dots1", "attention_bias"}, {"deepseek_v2", "attention_bias"},
+      {"deepseek_v2", "mlp_bias"}, {"ernie4_5_moe", "use_bias"}};
+  for (auto [model, key] : cases) {
+    CAPTURE(model);
+    std::shared_ptr<ModelFile> file = ModelFile::open(data(std::string("goldens/") + model));
+    file->metadata[key] = true;
+    std::string message = refusal(file);
+    CHECK_MESSAGE(message.find(".bias' with shape (") != std::string::npos, message);
   }
 }
 

@@ -52,6 +52,12 @@ class SafetensorsFile {
     return {wide.begin(), wide.end()};
   }
   std::vector<float> floats(const char* name) const { return values<float>(name); }
+  std::map<std::string, std::vector<uint64_t>> shapes() const {  // of all arrays
+    std::map<std::string, std::vector<uint64_t>> all;
+    for (const auto& [name, entry] : header_.items())
+      if (entry.contains("shape")) all[name] = entry["shape"].get<std::vector<uint64_t>>();
+    return all;
+  }
 
  private:
   template <class T>

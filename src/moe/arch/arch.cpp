@@ -228,6 +228,7 @@ std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {
   std::vector<WeightNames> names = {
       {"embedding", "model.embed_tokens.weight", "token_embd.weight"},
       {"head", "lm_head.weight", "output.weight"},
+      {"head.bias", "lm_head.bias", "output.bias"},
       {"final_norm", "model.norm.weight", "output_norm.weight"},
       {"attention_norm", "model.layers.{L}.input_layernorm.weight", "blk.{L}.attn_norm.weight"},
       {"q", "model.layers.{L}.self_attn.q_proj.weight", "blk.{L}.attn_q.weight"},
@@ -249,6 +250,9 @@ std::vector<WeightNames> with_common(std::initializer_list<WeightNames> own) {
       {"dense_gate", "model.layers.{L}.mlp.gate_proj.weight", "blk.{L}.ffn_gate.weight"},
       {"dense_up", "model.layers.{L}.mlp.up_proj.weight", "blk.{L}.ffn_up.weight"},
       {"dense_down", "model.layers.{L}.mlp.down_proj.weight", "blk.{L}.ffn_down.weight"},
+      {"dense_gate.bias", "model.layers.{L}.mlp.gate_proj.bias", "(none)"},
+      {"dense_up.bias", "model.layers.{L}.mlp.up_proj.bias", "(none)"},
+      {"dense_down.bias", "model.layers.{L}.mlp.down_proj.bias", "(none)"},
   };
   names.insert(names.end(), own);  // a later name for a role takes the place of an earlier one
   return names;
@@ -295,6 +299,26 @@ std::vector<bool> local_layers(const ModelFile& file, const std::string& gguf_pr
       keys.refuse(key, gguf ? "expected true or false" : cat("expected \"", kind, "\" or \"full_attention\" for layer ", layer));
   }
   return local;
+}
+
+void read_attention_bias(const ModelFile& file, const Keys& keys, Hyper& h, const char* key) {
+  bool gguf = file.kind == ModelFile::Kind::gguf, all = !gguf && keys.flag_or(key, false);
+  const std::pair<const char*, const char*> roles[] = {{"q", "q"}, {"k", "k"}, {"v", "v"}, {"o", "output"}};
+  for (auto [role, name] : roles)
+    if (all || (gguf && file.find(cat("blk.0.attn_", name, ".bias")))) h.biased.insert(role);
+}
+
+void set_sparse_layers(const ModelFile& file, const Keys& keys, Hyper& h) {
+  uint32_t step = keys.u32_or("decoder_sparse_step", 1, 1, 1 << 20);
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts.push_back((layer + 1) % step == 0);
+  if (!keys.has("mlp_only_layers")) return;
+  const nlohmann::json& only = file.metadata["mlp_only_layers"];
+  if (!only.is_array()) keys.refuse("mlp_only_layers", "expected a list of layers");
+  for (const nlohmann::json& layer : only) {
+    if (!layer.is_number_unsigned() || layer.get<uint64_t>() >= h.n_layers)
+      keys.refuse("mlp_only_layers", cat("expected layers below ", h.n_layers));
+    h.layer_has_experts[layer.get<uint64_t>()] = false;
+  }
 }
 
 void set_first_dense(Hyper& h, uint32_t n_dense) {

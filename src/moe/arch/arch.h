@@ -142,6 +142,12 @@ void read_groups(const Keys& keys, GateRule& rule);
 std::vector<bool> local_layers(const ModelFile& file, const std::string& gguf_prefix, const std::string& kind,
                                uint32_t n_layers, uint32_t period);
 
+// Biases of queries, keys, values and what they give, where config.json's key says so; a GGUF has them or not.
+void read_attention_bias(const ModelFile& file, const Keys& keys, Hyper& h, const char* key = "attention_bias");
+
+// Every decoder_sparse_step-th layer has experts, but for mlp_only_layers (config.json of Qwen's models).
+void set_sparse_layers(const ModelFile& file, const Keys& keys, Hyper& h);
+
 // Layers below this have no experts.
 void set_first_dense(Hyper& h, uint32_t n_dense);
 

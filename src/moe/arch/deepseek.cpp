@@ -39,10 +39,12 @@ GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf) {
 Hyper read_hugging_face(const ModelFile& file) {
   Hyper h = read_common(file, "");
   Keys keys(file);
-  read_sizes(h, keys);
-  for (const char* key : {"attention_bias", "mlp_bias"}) keys.expect_false(key);
-  if (keys.u32_or("moe_layer_freq", 1, 1, 1 << 20) != 1) keys.refuse("moe_layer_freq", "expected 1");
   bool v2 = keys.text_or("model_type", "") == "deepseek_v2";
+  read_sizes(h, keys);
+  if (keys.flag_or("attention_bias", false)) h.biased = {"q_a", "kv_a", "o"};
+  if (v2 && keys.flag_or("mlp_bias", false))
+    h.biased.insert({"dense_gate", "dense_up", "dense_down", "shared_gate", "shared_up", "shared_down"});
+  if (keys.u32_or("moe_layer_freq", 1, 1, 1 << 20) != 1) keys.refuse("moe_layer_freq", "expected 1");
   keys.expect_text("scoring_func", v2 ? "softmax" : "sigmoid");
   if (!v2) keys.expect_text("topk_method", "noaux_tc");
   h.rope_interleaved = v2 || keys.flag_or("rope_interleave", true);
@@ -89,6 +91,8 @@ const Architecture deepseek_architecture = {
         {"q_a", "model.layers.{L}.self_attn.q_a_proj.weight", "blk.{L}.attn_q_a.weight"},
         {"q_a_norm", "model.layers.{L}.self_attn.q_a_layernorm.weight", "blk.{L}.attn_q_a_norm.weight"},
         {"q_b", "model.layers.{L}.self_attn.q_b_proj.weight", "blk.{L}.attn_q_b.weight"},
+        {"q_a.bias", "model.layers.{L}.self_attn.q_a_proj.bias", "(none)"},
+        {"kv_a.bias", "model.layers.{L}.self_attn.kv_a_proj_with_mqa.bias", "(none)"},
         {"kv_a", "model.layers.{L}.self_attn.kv_a_proj_with_mqa.weight", "blk.{L}.attn_kv_a_mqa.weight"},
         {"kv_a_norm", "model.layers.{L}.self_attn.kv_a_layernorm.weight", "blk.{L}.attn_kv_a_norm.weight"},
         {"kv_b", "model.layers.{L}.self_attn.kv_b_proj.weight", "blk.{L}.attn_kv_b.weight"},
@@ -97,6 +101,9 @@ const Architecture deepseek_architecture = {
         {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
         {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"shared_gate.bias", "model.layers.{L}.mlp.shared_experts.gate_proj.bias", "(none)"},
+        {"shared_up.bias", "model.layers.{L}.mlp.shared_experts.up_proj.bias", "(none)"},
+        {"shared_down.bias", "model.layers.{L}.mlp.shared_experts.down_proj.bias", "(none)"},
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"Moonlight-16B-A3B", 16, 2.9}, {"DeepSeek-V2-Lite", 15.7, 2.4}, {"DeepSeek-V2", 236, 21}, {"DeepSeek-V3", 671, 37},

@@ -5,9 +5,19 @@
 namespace vkmoe {
 namespace {
 
+// The layers that layer_types names, or those from max_window_layers on.
+void read_window(const ModelFile& file, const Keys& keys, Hyper& h) {
+  uint32_t window = keys.u32_or("sliding_window", 0, 0, 1u << 30), begin = keys.u32_or("max_window_layers", 62, 0, 1u << 30);
+  std::vector<bool> local;
+  if (keys.has("layer_types")) local = local_layers(file, "", "sliding_attention", h.n_layers, 1);
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer)
+    h.attention.push_back({.span = {.window = (local.empty() ? layer >= begin : local[layer]) ? window : 0}});
+}
+
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "dots1.");
   Keys keys(file, "dots1.", h);
+  read_attention_bias(file, keys, h);
   h.n_experts = keys.u32({"n_routed_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
@@ -17,6 +27,7 @@ Hyper read(const ModelFile& file) {
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, false),
                               float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1)));
   read_groups(keys, h.gate);
+  if (file.kind == ModelFile::Kind::hugging_face) read_window(file, keys, h);
   set_first_dense(h, keys.u32_or({"first_k_dense_replace", "leading_dense_block_count"}, 0, 0, h.n_layers));
   return h;
 }

@@ -9,6 +9,9 @@ Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "ernie4_5-moe.");
   Keys keys(file, "ernie4_5-moe.", h);
+  read_attention_bias(file, keys, h, "use_bias");
+  if (!gguf && !h.biased.empty())
+    h.biased.insert({"dense_gate", "dense_up", "dense_down", "shared_gate", "shared_up", "shared_down", "head"});
   h.n_experts = keys.u32({"moe_num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"moe_k", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"moe_intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
@@ -41,6 +44,9 @@ const Architecture ernie4_5_moe_architecture = {
         {"shared_gate", "model.layers.{L}.mlp.shared_experts.gate_proj.weight", "blk.{L}.ffn_gate_shexp.weight"},
         {"shared_up", "model.layers.{L}.mlp.shared_experts.up_proj.weight", "blk.{L}.ffn_up_shexp.weight"},
         {"shared_down", "model.layers.{L}.mlp.shared_experts.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
+        {"shared_gate.bias", "model.layers.{L}.mlp.shared_experts.gate_proj.bias", "(none)"},
+        {"shared_up.bias", "model.layers.{L}.mlp.shared_experts.up_proj.bias", "(none)"},
+        {"shared_down.bias", "model.layers.{L}.mlp.shared_experts.down_proj.bias", "(none)"},
         {"router_bias", "model.layers.{L}.mlp.moe_statics.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"ERNIE-4.5-21B-A3B", 21.8, 3}, {"ERNIE-4.5-300B-A47B", 300, 47}},

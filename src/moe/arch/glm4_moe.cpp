@@ -17,7 +17,8 @@ Hyper read(const ModelFile& file) {
   if (gguf) h.n_layers -= std::min(h.n_layers - 1, keys.u32_or("nextn_predict_layers", 0, 0, h.n_layers));
   bool norm = gguf ? file.find("blk.0.attn_q_norm.weight") != nullptr : keys.flag_or("use_qk_norm", false);
   h.qk_norm = norm ? QK_NORM_HEAD : QK_NORM_NONE;
-  if (gguf ? file.find("blk.0.attn_q.bias") != nullptr : keys.flag_or("attention_bias", false)) h.biased = {"q", "k", "v"};
+  read_attention_bias(file, keys, h);
+  h.biased.erase("o");
   h.gate = sigmoid_bias_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, true),
                               float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1)));
   read_groups(keys, h.gate);

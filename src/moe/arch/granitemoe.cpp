@@ -9,6 +9,7 @@ namespace {
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "granitemoe.");
   Keys keys(file, "granitemoe.", h);
+  read_attention_bias(file, keys, h);
   h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);

@@ -11,6 +11,7 @@ Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Hyper h = read_common(file, "hunyuan-moe.");
   Keys keys(file, "hunyuan-moe.", h);
+  read_attention_bias(file, keys, h);
   auto number = [&](const KeyNames& key) {  // one for all layers, or the same in a list
     auto at = file.metadata.find(key.hugging_face);
     if (gguf || at == file.metadata.end() || !at->is_array()) return keys.u32(key, 1, 1 << 24);

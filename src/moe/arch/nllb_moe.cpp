@@ -69,7 +69,7 @@ Hyper read_stack(const ModelFile& file, bool encoder) {
 
 #define BIASED(ROLE, NAME) {ROLE, NAME ".weight", ""}, {ROLE ".bias", NAME ".bias", ""}
 #define STACK(NAME) \
-  {"embedding", "model.shared.weight", ""}, {"head", "lm_head.weight", ""}, \
+  {"embedding", "model.shared.weight", ""}, {"own_embedding", NAME ".embed_tokens.weight", ""}, {"head", "lm_head.weight", ""}, \
   BIASED("final_norm", NAME ".layer_norm"), \
   BIASED("attention_norm", NAME ".layers.{L}.self_attn_layer_norm"), \
   BIASED("q", NAME ".layers.{L}.self_attn.q_proj"), BIASED("k", NAME ".layers.{L}.self_attn.k_proj"), \

@@ -17,7 +17,7 @@ Hyper read(const ModelFile& file) {
   h.attention.assign(h.n_layers, {.span = {.window = window}});
   h.norm = NORM_LAYER;
   h.norm_bias = true;
-  if (gguf ? file.find("blk.0.attn_q.bias") != nullptr : keys.flag_or("attention_bias", false)) h.biased = {"q", "k", "v", "o"};
+  read_attention_bias(file, keys, h);
   if (gguf ? file.find("output.bias") != nullptr : keys.flag_or("lm_head_bias", false)) h.biased.insert("head");
   h.gate = softmax_top_k(h.n_experts, h.top_k, false);
   h.gate.score = SCORE_LOGIT;
@@ -37,7 +37,6 @@ const Architecture phimoe_architecture = {
         {"attention_norm.bias", "model.layers.{L}.input_layernorm.bias", "blk.{L}.attn_norm.bias"},
         {"ffn_norm.bias", "model.layers.{L}.post_attention_layernorm.bias", "blk.{L}.ffn_norm.bias"},
         {"final_norm.bias", "model.norm.bias", "output_norm.bias"},
-        {"head.bias", "lm_head.bias", "output.bias"},
         {"router", "model.layers.{L}.block_sparse_moe.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
         {"gate", "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight", "blk.{L}.ffn_gate_exps.weight"},
         {"up", "model.layers.{L}.block_sparse_moe.experts.{E}.w3.weight", "blk.{L}.ffn_up_exps.weight"},

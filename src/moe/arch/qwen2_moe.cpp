@@ -1,8 +1,18 @@
-// Qwen1.5-MoE and Qwen2-MoE, after transformers' modeling_qwen2_moe.py: QKV biases, a shared expert with a sigmoid gate.
+// Qwen1.5-MoE and Qwen2-MoE, after transformers' modeling_qwen2_moe.py: QKV biases, a shared expert with a sigmoid gate, and
+// optionally dense layers and layers with a window.
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
 namespace {
+
+void read_window(const ModelFile& file, const Keys& keys, Hyper& h) {
+  if (!keys.flag_or("use_sliding_window", false)) return;
+  uint32_t window = keys.u32_or("sliding_window", 4096, 0, 1u << 30), end = h.n_layers;
+  if (!keys.has("layer_types")) end = keys.u32_or("max_window_layers", 28, 0, 1u << 30);
+  std::vector<bool> local = local_layers(file, "", "sliding_attention", h.n_layers, 2);
+  for (uint32_t layer = 0; layer < h.n_layers; ++layer)
+    h.attention.push_back({.span = {.window = local[layer] && layer < end ? window : 0}});
+}
 
 Hyper read(const ModelFile& file) {
   bool gguf = file.kind == ModelFile::Kind::gguf;
@@ -14,7 +24,13 @@ Hyper read(const ModelFile& file) {
   h.shared_ff = keys.u32({"shared_expert_intermediate_size", "expert_shared_feed_forward_length"}, 1, 1 << 24);
   if (gguf || keys.flag_or("qkv_bias", true)) h.biased = {"q", "k", "v"};
   h.gate = softmax_top_k(h.n_experts, h.top_k, keys.flag_or({"norm_topk_prob", "expert_weights_norm"}, false));
-  h.layer_has_experts.assign(h.n_layers, true);
+  if (gguf) {
+    h.layer_has_experts.assign(h.n_layers, true);
+  } else {
+    h.dense_ff = keys.u32_or({"intermediate_size", "feed_forward_length"}, 0, 1, 1 << 24);
+    set_sparse_layers(file, keys, h);
+    read_window(file, keys, h);
+  }
   return h;
 }
 

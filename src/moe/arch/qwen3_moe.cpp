@@ -1,7 +1,5 @@
 // Qwen3-MoE (Yang et al. 2025), after transformers' modeling_qwen3_moe.py: RMSNorm per head on queries and keys, and
 // optionally dense layers between those with experts.
-#include <algorithm>
-
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -10,9 +8,9 @@ namespace {
 Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "qwen3moe.");
   h.qk_norm = QK_NORM_HEAD;
-  h.layer_has_experts.assign(h.n_layers, true);
   bool gguf = file.kind == ModelFile::Kind::gguf;
   Keys keys(file, "qwen3moe.", h);
+  read_attention_bias(file, keys, h);
   bool local = !gguf && !keys.has("num_experts");
   h.n_experts = keys.u32({local ? "num_local_experts" : "num_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
@@ -25,17 +23,9 @@ Hyper read(const ModelFile& file) {
       LayerAttention windowed = {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}};
       h.attention.assign(h.n_layers, windowed);
     }
-    uint32_t step = keys.u32_or("decoder_sparse_step", 1, 1, 1 << 20);
-    for (uint32_t layer = 0; layer < h.n_layers; ++layer) h.layer_has_experts[layer] = (layer + 1) % step == 0;
-    auto only = file.metadata.find("mlp_only_layers");
-    if (only != file.metadata.end() && only->is_array()) {
-      for (const auto& layer : *only) {
-        if (!layer.is_number_unsigned() || layer.get<uint64_t>() >= h.n_layers)
-          fail(VKMOE_ERROR_BAD_FILE, file.path, ": mlp_only_layers: expected layers below ", h.n_layers, ", found ",
-               layer.dump());
-        h.layer_has_experts[layer.get<uint64_t>()] = false;
-      }
-    }
+    set_sparse_layers(file, keys, h);
+  } else {
+    h.layer_has_experts.assign(h.n_layers, true);
   }
   h.gate = softmax_top_k(h.n_experts, h.top_k, renormalize);
   return h;

@@ -50,7 +50,7 @@ Hyper read_stack(const ModelFile& file, bool encoder) {
 }
 
 #define STACK(NAME, FF) \
-  {"embedding", "shared.weight", ""}, {"head", "lm_head.weight", ""}, \
+  {"embedding", "shared.weight", ""}, {"own_embedding", NAME ".embed_tokens.weight", ""}, {"head", "lm_head.weight", ""}, \
   {"final_norm", NAME ".final_layer_norm.weight", ""}, \
   {"position_bias", NAME ".block.0.layer.0.SelfAttention.relative_attention_bias.weight", ""}, \
   {"attention_norm", NAME ".block.{L}.layer.0.layer_norm.weight", ""}, \
