@@ -23,9 +23,10 @@ def as_published(config):
         config["num_shared_expert"] = [1] * layers
         if isinstance(config["moe_topk"], int):
             config["moe_topk"] = [config["moe_topk"]] * layers
+    if family in ("deepseek_v3", "minimax_m2"):
+        config["scoring_func"] = "sigmoid"
     if family == "minimax_m2":
         rope = config.get("rope_parameters") or {}
-        config["scoring_func"] = "sigmoid"
         config.setdefault("rotary_dim", int(config["head_dim"] * rope.get("partial_rotary_factor", 1)))
     return config
 
