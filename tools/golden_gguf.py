@@ -39,6 +39,7 @@ def main():
                 os.symlink(os.path.join(os.path.abspath(golden), name), os.path.join(folder, name))
         with open(os.path.join(golden, "config.json")) as file:
             config = as_published(json.load(file))
+        family = config["model_type"]
         with open(os.path.join(folder, "config.json"), "w") as file:
             json.dump(config, file)
         sys.path[:0] = [source, os.path.join(source, "gguf-py")]
@@ -46,7 +47,8 @@ def main():
         converter = conversion.get_model_class(config["architectures"][0])
         converter.set_vocab = lambda self: self._set_vocab_gpt2()
         converter.get_vocab_base_pre = lambda self, tokenizer: "qwen2"
-        sys.argv = ["convert_hf_to_gguf.py", folder, "--outfile", out, *(options or ["--outtype", "f32"])]
+        sys.argv = ["convert_hf_to_gguf.py", folder, "--model-name", family, "--outfile", out,
+                    *(options or ["--outtype", "f32"])]
         runpy.run_path(os.path.join(source, "convert_hf_to_gguf.py"), run_name="__main__")
 
 

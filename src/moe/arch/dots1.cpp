@@ -43,6 +43,7 @@ const Architecture dots1_architecture = {
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"dots.llm1", 142, 14}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF",
+    "llama.cpp loads only models with as many key-value heads as heads, as the released one; a GGUF keeps no windows."};
 
 }  // namespace vkmoe

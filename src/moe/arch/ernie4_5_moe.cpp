@@ -50,6 +50,8 @@ const Architecture ernie4_5_moe_architecture = {
         {"router_bias", "model.layers.{L}.mlp.moe_statics.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"ERNIE-4.5-21B-A3B", 21.8, 3}, {"ERNIE-4.5-300B-A47B", 300, 47}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF",
+    "llama.cpp takes the shared experts' width for `intermediate_size` over the number of key-value heads, as its converter writes "
+    "it, which is right for the released models; vkmoe takes `moe_num_shared_experts` times the experts' width."};
 
 }  // namespace vkmoe

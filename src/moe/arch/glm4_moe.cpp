@@ -38,6 +38,6 @@ const Architecture glm4_moe_architecture = {
         {"router_bias", "model.layers.{L}.mlp.gate.e_score_correction_bias", "blk.{L}.exp_probs_b.bias"},
     }),
     {{"GLM-4.5-Air", 106, 12}, {"GLM-4.5", 355, 32}, {"GLM-4.6", 357, 32}},
-    "safetensors"};
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

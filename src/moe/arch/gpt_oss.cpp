@@ -51,6 +51,7 @@ const Architecture gpt_oss_architecture = {
         {"down.bias", "model.layers.{L}.mlp.experts.down_proj_bias", "blk.{L}.ffn_down_exps.bias"},
     }),
     {{"gpt-oss-20b", 20.9, 3.6}, {"gpt-oss-120b", 116.8, 5.1}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF",
+    "With MXFP4 weights llama.cpp's CPU backend rounds what it multiplies them with to 8 bits; vkmoe does not."};
 
 }  // namespace vkmoe

@@ -59,6 +59,6 @@ const Architecture hunyuan_v1_moe_architecture = {
         {"shared_down", "model.layers.{L}.mlp.shared_mlp.down_proj.weight", "blk.{L}.ffn_down_shexp.weight"},
     }),
     {{"Hunyuan-A13B", 80, 13}},
-    "safetensors"};
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

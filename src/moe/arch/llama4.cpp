@@ -106,6 +106,8 @@ const Architecture llama4_architecture = {
         {"dense_down", "model.layers.{L}.feed_forward.down_proj.weight", "blk.{L}.ffn_down.weight"},
     }),
     {{"Llama-4-Scout", 109, 17}, {"Llama-4-Maverick", 400, 17}},
-    "safetensors, GGUF"};
+    "safetensors, GGUF",
+    "A GGUF keeps neither chunks, layers without rotary embedding nor temperatures: llama.cpp and vkmoe take those of the released "
+    "models (chunks of 8192, every fourth layer). Other models run from their Hugging Face folder."};
 
 }  // namespace vkmoe

@@ -33,6 +33,6 @@ const Architecture minimax_m2_architecture = {
         {"down", "model.layers.{L}.block_sparse_moe.experts.{E}.w2.weight", "blk.{L}.ffn_down_exps.weight"},
     }),
     {{"MiniMax-M2", 230, 10}},
-    "safetensors"};
+    "safetensors, GGUF"};
 
 }  // namespace vkmoe

@@ -1,4 +1,5 @@
-// OLMoE (Muennighoff et al. 2024), after transformers' modeling_olmoe.py: RMSNorm over the whole query and key projections, which may be bounded then.
+// OLMoE (Muennighoff et al. 2024), after transformers' modeling_olmoe.py: RMSNorm over the whole query and key projections,
+// which may be bounded then.
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -28,6 +29,7 @@ const Architecture olmoe_architecture = {
     }),
     {{"OLMoE-1B-7B", 6.9, 1.3}},
     "safetensors, GGUF",
-    "llama.cpp bounds queries and keys (`clip_qkv`) before their norms, transformers after them; released models do not bound them."};
+    "llama.cpp bounds queries and keys (`clip_qkv`) before their norms, transformers after them; released models "
+    "do not bound them. llama.cpp loads only models with as many key-value heads as heads, as the released one."};
 
 }  // namespace vkmoe
