@@ -112,6 +112,6 @@ const Architecture deepseek_architecture = {
     "llama.cpp scores V2's groups by their two best experts, transformers by the best; llama.cpp norms the latents with the "
     "config's epsilon, transformers with 1e-6. A GGUF made from a config.json without `scoring_func`, as transformers 5 writes "
     "it, has no gating function: llama.cpp takes softmax, vkmoe sigmoid where there is a selection bias. Models without "
-    "`q_lora_rank` are known to llama.cpp by their 27 layers alone."};
+    "`q_lora_rank` are known to llama.cpp by their number of layers alone (26, 27 or 48)."};
 
 }  // namespace vkmoe
