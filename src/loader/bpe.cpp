@@ -8,6 +8,8 @@
 
 namespace vkmoe {
 
+constexpr size_t max_scored_bytes = 1024;
+
 // ---- tables ----------------------------------------------------------------------------------------------------
 
 BpeModel::BpeModel(const std::vector<Token>& tokens, BpeParts&& parts)
@@ -86,16 +88,19 @@ void BpeModel::add_score_merges(const std::vector<Token>& tokens) {
   std::string left, right;
   auto symbol = [&](const std::string& text) {
     if (auto found = ids_.find(text); found != ids_.end()) return found->second;
-    if (utf8_char(text) != int(text.size())) return no_token;
+    if (bytes_ || utf8_char(text) != int(text.size())) return no_token;
     return char_ids_.try_emplace(text, unnamed_ + int32_t(char_ids_.size())).first->second;
   };
   uint32_t rank = 0;
   for (size_t i = 0; i < order.size(); i++) {
     const std::string& text = tokens[size_t(order[i])].text;
     if (i && tokens[size_t(order[i])].score != tokens[size_t(order[i - 1])].score) rank++;
-    neighbours_.add(text);
+    if (text.size() > max_scored_bytes)  // the work grows with the square
+      fail(VKMOE_ERROR_UNSUPPORTED, origin_, ": token ", order[i], " has ", text.size(), " bytes; at most ",
+           max_scored_bytes, " are supported");
+    if (!bytes_) neighbours_.add(text);
     for (size_t cut = 1; cut < text.size(); cut++) {
-      if ((uint8_t(text[cut]) & 0xc0) == 0x80) continue;
+      if (!bytes_ && (uint8_t(text[cut]) & 0xc0) == 0x80) continue;
       left.assign(text, 0, cut);
       right.assign(text, cut);
       int32_t left_id = symbol(left), right_id = symbol(right);

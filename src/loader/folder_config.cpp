@@ -1,5 +1,5 @@
 // What a model folder says about its tokenizer apart from tokenizer.json or tokenizer.model: tokenizer_config.json,
-// generation_config.json, config.json. Used by tokenizer_json.cpp and sentencepiece.cpp.
+// generation_config.json, config.json. Used by the readers of folders' tokenizers.
 #include "base/error.h"
 #include "loader/json_file.h"
 #include "loader/tokenizer_parts.h"
@@ -27,6 +27,28 @@ int32_t find_token(const std::vector<Token>& tokens, const std::string& text) {
   for (size_t id = 0; !text.empty() && id < tokens.size(); id++)
     if (tokens[id].kind != TokenKind::missing && tokens[id].text == text) return int32_t(id);
   return -1;
+}
+
+void read_added_tokens(const json& config, const std::string& origin, std::vector<Token>& tokens) {
+  const json* added = json_member(config, "added_tokens_decoder");
+  if (!added) return;
+  size_t limit = 4 * tokens.size() + 65536;
+  for (const auto& [key, entry] : added->items()) {
+    size_t id = limit;
+    if (!key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos) id = std::stoul(key);
+    std::string text = json_string(entry, "content", origin);
+    if (id >= limit || text.empty())
+      fail(VKMOE_ERROR_BAD_FILE, origin, ": added_tokens_decoder: expected an id below ", limit,
+           " and a content, found '", key, "' and ", json_excerpt(entry));
+    if (id >= tokens.size()) tokens.resize(id + 1);
+    Token& token = tokens[id];
+    if (token.kind == TokenKind::normal) continue;  // in the vocabulary already
+    token.text = text;
+    token.kind = json_bool(entry, "special", origin, false) ? TokenKind::control : TokenKind::added;
+    token.left_strip = json_bool(entry, "lstrip", origin, false);
+    token.right_strip = json_bool(entry, "rstrip", origin, false);
+    token.single_word = json_bool(entry, "single_word", origin, false);
+  }
 }
 
 FolderConfig read_folder_config(const ModelFile& file, const std::vector<Token>& tokens, const std::string& bos_text,

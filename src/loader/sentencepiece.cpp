@@ -132,29 +132,6 @@ struct SentencePieceModel {
       fail(VKMOE_ERROR_UNSUPPORTED, origin, ": model type ", model_type, " is not supported, only unigram (1) and BPE (2)");
   }
 
-  // Tokens that transformers adds, as {"32000": {"content": "<|user|>", "special": true}}.
-  void added_tokens(const json& config) {
-    const json* added = json_member(config, "added_tokens_decoder");
-    if (!added) return;
-    size_t limit = 4 * parts.tokens.size() + 65536;
-    for (const auto& [key, entry] : added->items()) {
-      size_t id = limit;
-      if (!key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == key.npos) id = std::stoul(key);
-      std::string text = json_string(entry, "content", origin);
-      if (id >= limit || text.empty())
-        fail(VKMOE_ERROR_BAD_FILE, origin, ": added_tokens_decoder: expected an id below ", limit,
-             " and a content, found '", key, "' and ", json_excerpt(entry));
-      if (id >= parts.tokens.size()) parts.tokens.resize(id + 1);
-      Token& token = parts.tokens[id];
-      if (token.kind == TokenKind::normal) continue;  // a piece already
-      token.text = text;
-      token.kind = json_bool(entry, "special", origin, false) ? TokenKind::control : TokenKind::added;
-      token.left_strip = json_bool(entry, "lstrip", origin, false);
-      token.right_strip = json_bool(entry, "rstrip", origin, false);
-      token.single_word = json_bool(entry, "single_word", origin, false);
-    }
-  }
-
   Fallback fallback() const {
     Fallback found;
     found.unknown = size_t(unknown) < parts.tokens.size() ? unknown : -1;
@@ -197,7 +174,7 @@ std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(const ModelFile& file) {
   SentencePieceModel source{file.path + "/tokenizer.model"};
   source.parts.origin = source.origin;
   source.read(file.sentencepiece);
-  source.added_tokens(file.tokenizer_config);
+  read_added_tokens(file.tokenizer_config, source.origin, source.parts.tokens);
   auto text_of = [&](int32_t id) {
     return size_t(id) < source.parts.tokens.size() ? source.parts.tokens[size_t(id)].text : std::string();
   };

@@ -11,7 +11,8 @@ namespace vkmoe {
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const ModelFile& file) {
   if (file.kind == ModelFile::Kind::gguf) return tokenizer_from_gguf(file);
-  return file.sentencepiece.empty() ? tokenizer_from_json(file) : tokenizer_from_sentencepiece(file);
+  if (!file.sentencepiece.empty()) return tokenizer_from_sentencepiece(file);
+  return file.tiktoken.empty() ? tokenizer_from_json(file) : tokenizer_from_tiktoken(file);
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool special) const {

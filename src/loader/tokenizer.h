@@ -12,8 +12,8 @@ namespace vkmoe {
 
 class Tokenizer {
  public:
-  // From tokenizer.json, SentencePiece's tokenizer.model or a GGUF's tokenizer.ggml.* keys. Fails with VKMOE_ERROR_UNSUPPORTED and the key and value
-  // for a model, pre-tokenizer, normalizer or decoder that is not known.
+  // From tokenizer.json, SentencePiece's tokenizer.model, tiktoken.model or a GGUF's tokenizer.ggml.* keys. Fails with
+  // VKMOE_ERROR_UNSUPPORTED and the key and value for a model, pre-tokenizer, normalizer or decoder that is not known.
   static std::unique_ptr<Tokenizer> load(const ModelFile& file);
   virtual ~Tokenizer() = default;
 

@@ -194,7 +194,7 @@ struct JsonTokenizer : JsonPipeline {
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file) {
   std::string origin = file.path + "/tokenizer.json";
   if (file.tokenizer.is_null())
-    fail(VKMOE_ERROR_NOT_FOUND, origin, ": missing, and so is tokenizer.model; other tokenizers cannot be read");
+    fail(VKMOE_ERROR_NOT_FOUND, origin, ": missing, and so are tokenizer.model and tiktoken.model; other tokenizers cannot be read");
   JsonTokenizer source(file.tokenizer, origin);
   source.parts.origin = origin;
   const json& model = source.check_model();

@@ -9,6 +9,7 @@ namespace vkmoe {
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(const ModelFile& file);
+std::unique_ptr<Tokenizer> tokenizer_from_tiktoken(const ModelFile& file);
 
 // What a model folder's configuration says.
 struct FolderConfig {
@@ -19,6 +20,8 @@ struct FolderConfig {
 // bos_text, adds_bos: the tokenizer's own, where the configuration is silent.
 FolderConfig read_folder_config(const ModelFile& file, const std::vector<Token>& tokens, const std::string& bos_text,
                                 bool adds_bos);
+// Tokens that transformers adds, as {"32000": {"content": "<|user|>", "special": true}} in tokenizer_config.json.
+void read_added_tokens(const nlohmann::json& config, const std::string& origin, std::vector<Token>& tokens);
 void finish_tokenizer(Tokenizer& tokenizer, const ModelFile& file, const FolderConfig& config);
 int32_t find_token(const std::vector<Token>& tokens, const std::string& text);  // -1: none
 

@@ -1,4 +1,4 @@
-// libFuzzer target: tokenizer.json, a text and tokenizer_config.json, parted by zero bytes.
+// libFuzzer target: tokenizer.json or tiktoken.model, a text and tokenizer_config.json, parted by zero bytes.
 #include "input.h"
 #include "loader/tokenizer.h"
 
@@ -18,15 +18,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     vkmoe::ModelFile model;
     model.kind = vkmoe::ModelFile::Kind::hugging_face;
-    model.tokenizer = json_part(next_part(input));
-    std::string_view text = next_part(input);
+    std::string_view source = next_part(input), text = next_part(input);
     model.tokenizer_config = json_part(next_part(input));
+    if (source.starts_with('{')) {
+      model.tokenizer = json_part(source);
+    } else {
+      model.tiktoken = source;
+      if (!model.tokenizer_config.is_object()) model.tokenizer_config = nlohmann::json::object();
+      model.tokenizer_config["tokenizer_class"] = "TikTokenTokenizer";
+    }
     auto tokenizer = vkmoe::Tokenizer::load(model);
     std::string back;
     std::vector<int32_t> ids = tokenizer->encode(text, false);
     for (int32_t id : ids) back += tokenizer->token_bytes(id, true);
     tokenizer->decode(tokenizer->encode(text, true), false);
-    if (is_exact(model.tokenizer) && back != text) std::abort();
+    if ((!model.tiktoken.empty() || is_exact(model.tokenizer)) && back != text) std::abort();
   } catch (const vkmoe::Error&) {
   }
   return 0;

@@ -135,6 +135,13 @@ static std::string from_base64(const std::string& text) {
   return bytes;
 }
 
+static ModelFile tiktoken_model(const std::string& text) {
+  ModelFile model = model_with(json());
+  model.tiktoken = text;
+  model.tokenizer_config = {{"tokenizer_class", "TikTokenTokenizer"}};
+  return model;
+}
+
 // The same tokenizer as a GGUF, of the kinds that those know; otherwise as it is.
 static ModelFile as_gguf(const json& kind, const ModelFile& model) {
   std::string name = kind["name"];
@@ -159,14 +166,15 @@ static ModelFile as_gguf(const json& kind, const ModelFile& model) {
   return gguf;
 }
 
-TEST_CASE("SentencePiece, unigram and WordPiece give the ids of their libraries") {
+TEST_CASE("SentencePiece, unigram, WordPiece and tiktoken give the ids of their libraries") {
   json cases = json::parse(read_file(data_path("vocabs/kinds.json")));
-  CHECK(cases["kinds"].size() >= 11);
+  CHECK(cases["kinds"].size() >= 12);
   for (const json& kind : cases["kinds"]) {
     std::string name = kind["name"];
     CAPTURE(name);
     ModelFile model = model_with(kind.contains("tokenizer") ? kind["tokenizer"] : json());
     if (kind.contains("model")) model.sentencepiece = from_base64(kind["model"]);
+    if (kind.contains("tiktoken")) model = tiktoken_model(kind["tiktoken"]);
     auto tokenizer = Tokenizer::load(model), gguf = Tokenizer::load(as_gguf(kind, model));
     for (size_t i = 0; i < cases["texts"].size(); i++) {
       std::string text = cases["texts"][i];
@@ -179,7 +187,7 @@ TEST_CASE("SentencePiece, unigram and WordPiece give the ids of their libraries"
     std::string word = " lighthouse", many;
     for (int i = 0; i < 50; i++) many += word;
     CHECK(tokenizer->encode(many, false).size() >= 50);
-    if (name != "llama" && name != "spm bpe") continue;
+    if (name != "llama" && name != "spm bpe" && name != "tiktoken") continue;
     std::mt19937 random(3);
     for (int i = 0; i < 200; i++) {
       std::string text = i % 2 ? "w" : "";  // any bytes come back, where each has a token
@@ -215,6 +223,41 @@ TEST_CASE("a tokenizer.model that is damaged is refused or works") {
   CHECK(worked + failed == 600);
   CHECK(worked > 50);
   CHECK(failed > 50);
+}
+
+TEST_CASE("a tiktoken.model's special tokens, and what is wrong with one") {
+  std::string bytes;
+  for (int b = 0; b < 256; b++) {
+    const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    bytes += cat(digits[b >> 2], digits[(b & 3) << 4], "== ", b, "\n");
+  }
+  ModelFile model = tiktoken_model(bytes + "YWI= 256\nYWJj 257\nYmM= 258\n");
+  model.tokenizer_config["added_tokens_decoder"] = {{"259", {{"content", "[BOS]"}, {"special", true}}},
+                                                    {"261", {{"content", "<|im_end|>"}, {"special", true}}}};
+  model.tokenizer_config["bos_token"] = "[BOS]";
+  model.tokenizer_config["eos_token"] = "<|im_end|>";
+  auto tokenizer = Tokenizer::load(model);
+  CHECK(tokenizer->vocab_size() == 259 + 256);
+  CHECK(tokenizer->encode("abc xabcd", false) == std::vector<int32_t>{257, ' ', 'x', 257, 'd'});  // "ab" before "bc"
+  CHECK(tokenizer->encode("[BOS]ab<|im_end|><|reserved_token_260|>", true) == std::vector<int32_t>{259, 256, 261, 260});
+  CHECK(tokenizer->bos == 259);
+  CHECK(tokenizer->end_ids == std::vector<int32_t>{261});
+  CHECK(!tokenizer->add_bos);
+
+  auto fails = [&](vkmoe_status status, std::initializer_list<const char*> parts, const std::string& text,
+                   const char* kind = "TikTokenTokenizer") {
+    ModelFile bad = tiktoken_model(text);
+    bad.tokenizer_config["tokenizer_class"] = kind;
+    check_fails(status, parts, [&] { Tokenizer::load(bad); });
+  };
+  fails(VKMOE_ERROR_UNSUPPORTED, {"tokenizer_config.json", "tokenizer_class 'HYTokenizer'"}, bytes, "HYTokenizer");
+  fails(VKMOE_ERROR_BAD_FILE, {"folder/tiktoken.model", "line 257", "\"YWI 256\""}, bytes + "YWI 256\n");
+  for (const char* line : {"YWI=\n", "YWI= \n", "YWI= -1\n", "YWI= 99999999999999999999\n", "YWI= 258\n", "Y*I= 256\n", " 256\n"})
+    fails(VKMOE_ERROR_BAD_FILE, {"line 257", "base64", "below 258"}, bytes + line);
+  fails(VKMOE_ERROR_BAD_FILE, {"line 257", "rank 7 stands twice"}, bytes + "YWI= 7\n");
+  auto long_token = cat(std::string(4 * 342, 'A'), " 256\n");
+  fails(VKMOE_ERROR_UNSUPPORTED, {"token 256", "1026 bytes"}, bytes + long_token);
+  check_fails(VKMOE_ERROR_UNSUPPORTED, {"no token for byte 97"}, [] { Tokenizer::load(tiktoken_model("Yg== 0\n"))->encode("a", false); });
 }
 
 TEST_CASE("any bytes come back") {

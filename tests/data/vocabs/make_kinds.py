@@ -3,7 +3,8 @@
 give for them.
 
 usage: make_kinds.py TEXT OUT [seed]
-TEXT is what they are trained on. Needs the Python packages tokenizers (0.23.3 was used) and sentencepiece (0.2.3).
+TEXT is what they are trained on. Needs the Python packages tokenizers (0.23.3 was used), sentencepiece (0.2.3)
+and tiktoken (0.14.0).
 """
 import base64
 import io
@@ -13,6 +14,7 @@ import sys
 import tempfile
 
 import sentencepiece
+import tiktoken
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from make_cases import random_texts
@@ -97,6 +99,25 @@ def spm_kinds(texts):
             yield name, model.getvalue()
 
 
+# As Kimi-K2's tokenization_kimi.py cuts text.
+KIMI = "|".join([
+    r"[\p{Han}]+",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"])
+
+
+def tiktoken_ranks(texts):
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    level = {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
+    return {bytes(level[c] for c in text): id for text, id in made.get_vocab().items()}
+
+
 def main():
     text_path, out = sys.argv[1:3]
     seed = int((sys.argv[3:] + ["1"])[0])
@@ -121,6 +142,10 @@ def main():
                 "tokenizer.ggml.scores": [made.get_score(i) for i in ids],
                 "tokenizer.ggml.token_type": [2 if made.is_unknown(i) else 3 if made.is_control(i) else
                                               6 if made.is_byte(i) else 1 for i in ids]}
+    ranks = tiktoken_ranks(corpus)
+    lines = [base64.b64encode(token) + b" %d\n" % rank for token, rank in sorted(ranks.items(), key=lambda item: item[1])]
+    made = tiktoken.Encoding("test", pat_str=KIMI, mergeable_ranks=ranks, special_tokens={})
+    kinds.append({"name": "tiktoken", "tiktoken": b"".join(lines).decode(), "ids": [made.encode_ordinary(t) for t in texts]})
     with open(out, "w", encoding="utf-8") as f:
         json.dump({"texts": texts, "kinds": kinds}, f, ensure_ascii=True, separators=(",", ":"))
         f.write("\n")
