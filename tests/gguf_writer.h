@@ -37,6 +37,11 @@ class GgufWriter {
     for (int32_t value : values) body += raw(value);
     return kv(key, 9, body);
   }
+  GgufWriter& f32s(const std::string& key, const std::vector<float>& values) {
+    std::string body = raw(uint32_t(6)) + raw(uint64_t(values.size()));
+    for (float value : values) body += raw(value);
+    return kv(key, 9, body);
+  }
 
   // dims in ggml's order, the row length first. The offset is the next free one unless it is given.
   GgufWriter& tensor(const std::string& name, const std::vector<uint64_t>& dims, uint32_t type,

@@ -2,6 +2,7 @@
 #include "common.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -160,6 +161,30 @@ nlohmann::json session_stats(vkmoe_session* session) {
   char* text = nullptr;
   check(vkmoe_session_stats_json(session, &text));
   return take_json(text);
+}
+
+std::vector<int32_t> parse_ids(const std::string& name, const std::string& text, uint32_t vocab_size) {
+  static const char* const space = " \t\r\n\f\v";
+  std::vector<int32_t> ids;
+  size_t begin = text.find_first_not_of(space);
+  while (begin != std::string::npos) {
+    const size_t end = std::min(text.find_first_of(space, begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    int32_t id = -1;
+    const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
+    const std::string where = name + ": id " + std::to_string(ids.size()) + " (counted from 0)";
+    if (error == std::errc::invalid_argument || stop != word.data() + word.size()) {
+      throw Failure(where + ": expected a token id, found \"" + word.substr(0, 40) + "\"");
+    }
+    if (error != std::errc() || id < 0 || uint32_t(id) >= vocab_size) {
+      throw Failure(where + " is " + word.substr(0, 40) + ", but the vocabulary has ids 0 to " +
+                    std::to_string(vocab_size - 1));
+    }
+    ids.push_back(id);
+    begin = text.find_first_not_of(space, end);
+  }
+  if (ids.empty()) throw Failure(name + ": holds no token ids");
+  return ids;
 }
 
 static std::string scaled(double value, const char* const* units, const char* space) {

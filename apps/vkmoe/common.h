@@ -64,6 +64,9 @@ nlohmann::json session_stats(vkmoe_session* session);
 // The JSON that the library gives for a call that returns a new string.
 nlohmann::json take_json(char* text);
 
+// Token ids parted by white space, each below vocab_size; at least one. name: the file, for messages.
+std::vector<int32_t> parse_ids(const std::string& name, const std::string& text, uint32_t vocab_size);
+
 // "21.1 million", "22.4 MB"
 std::string count_text(double count);
 std::string bytes_text(double bytes);

@@ -1,7 +1,5 @@
 // vkmoe logits: the logits of every token of a prompt, as NumPy's .npy.
 #include <bit>
-#include <charconv>
-#include <limits>
 
 #include "commands.h"
 #include "common.h"
@@ -11,31 +9,6 @@ namespace {
 struct Options : RunOptions {
   std::string ids_path, decoder_ids_path, out_path;
 };
-
-// Token ids parted by white space.
-std::vector<int32_t> parse_ids(const std::string& name, const std::string& text, uint32_t vocab_size) {
-  static const char* const space = " \t\r\n\f\v";
-  std::vector<int32_t> ids;
-  size_t begin = text.find_first_not_of(space);
-  while (begin != std::string::npos) {
-    const size_t end = std::min(text.find_first_of(space, begin), text.size());
-    const std::string word = text.substr(begin, end - begin);
-    int32_t id = -1;
-    const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), id);
-    const std::string where = name + ": id " + std::to_string(ids.size()) + " (counted from 0)";
-    if (error == std::errc::invalid_argument || stop != word.data() + word.size()) {
-      throw Failure(where + ": expected a token id, found \"" + word.substr(0, 40) + "\"");
-    }
-    if (error != std::errc() || id < 0 || uint32_t(id) >= vocab_size) {
-      throw Failure(where + " is " + word.substr(0, 40) + ", but the vocabulary has ids 0 to " +
-                    std::to_string(vocab_size - 1));
-    }
-    ids.push_back(id);
-    begin = text.find_first_not_of(space, end);
-  }
-  if (ids.empty()) throw Failure(name + ": holds no token ids");
-  return ids;
-}
 
 // Version 1.0 of NumPy's format: magic, version, header length, and a header that ends on a multiple of 64 bytes.
 std::string npy_header(size_t rows, size_t columns) {

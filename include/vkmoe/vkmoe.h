@@ -176,6 +176,11 @@ VKMOE_API vkmoe_status vkmoe_tokenize_with(const char *model_path, const char *t
                                            int32_t **ids, size_t *count);
 VKMOE_API void vkmoe_ids_free(int32_t *ids);
 
+/* The bytes of ids from the start of a text, with the same tokenizer; control tokens show where special is 1. *text has
+ * *text_bytes bytes and a NUL, and is released with vkmoe_string_free(). */
+VKMOE_API vkmoe_status vkmoe_detokenize_with(const char *model_path, const int32_t *ids, size_t count, int special,
+                                             char **text, size_t *text_bytes);
+
 typedef struct vkmoe_message {
   const char *role; /* "system", "user", "assistant" */
   const char *content;

@@ -222,6 +222,26 @@ vkmoe_status vkmoe_tokenize_with(const char* model_path, const char* text, size_
 
 void vkmoe_ids_free(int32_t* ids) { std::free(ids); }
 
+vkmoe_status vkmoe_detokenize_with(const char* model_path, const int32_t* ids, size_t count, int special, char** text,
+                                   size_t* text_bytes) {
+  return guard([&] {
+    need(model_path, "model_path");
+    if (count) need(ids, "ids");
+    need(text, "text");
+    need(text_bytes, "text_bytes");
+    auto tokenizer = Tokenizer::load(*ModelFile::open(model_path));
+    std::vector<int32_t> all(ids, ids + count);
+    for (int32_t id : all)
+      if (id < 0 || uint32_t(id) >= tokenizer->vocab_size())
+        fail(VKMOE_ERROR_INVALID_ARGUMENT, "id ", id, " is outside of the vocabulary of ", tokenizer->vocab_size());
+    std::string made = tokenizer->decode(all, special != 0);
+    *text = static_cast<char*>(std::malloc(made.size() + 1));
+    if (!*text) throw std::bad_alloc();
+    std::memcpy(*text, made.c_str(), made.size() + 1);
+    *text_bytes = made.size();
+  });
+}
+
 int vkmoe_model_has_chat_template(const vkmoe_model* model) {
   return model && model->tokenizer && !model->tokenizer->chat_template.empty();
 }

@@ -215,7 +215,8 @@ std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file) {
   source.phi3_tokens();
 
   int32_t bos = source.special("tokenizer.ggml.bos_token_id", spm ? 1 : bert ? 101 : -1);
-  int32_t eos = source.special("tokenizer.ggml.eos_token_id", spm ? 2 : t5 ? 1 : -1);
+  int32_t eos = bert ? source.special("tokenizer.ggml.seperator_token_id", 102)  // as ggml spells it
+                     : source.special("tokenizer.ggml.eos_token_id", spm ? 2 : t5 ? 1 : -1);
   std::vector<int32_t> ends;
   for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
     if (int32_t id = source.special(key); id >= 0) ends.push_back(id);

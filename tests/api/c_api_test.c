@@ -283,6 +283,14 @@ static void test_greedy_answers(vkmoe_model *model, const char *path, const char
   size_t count = 0;
   EXPECT_STATUS(VKMOE_OK, vkmoe_tokenize_with(path, text, strlen(text), VKMOE_TOKENIZE_SPECIAL, &list, &count));
   EXPECT(count == prompt.count && memcmp(list, prompt.at, count * sizeof *list) == 0);
+  char *back = NULL;
+  size_t back_bytes = 0;
+  EXPECT_STATUS(VKMOE_OK, vkmoe_detokenize_with(path, list, count, 1, &back, &back_bytes));
+  EXPECT(back_bytes == strlen(text) && strcmp(back, text) == 0);
+  vkmoe_string_free(back);
+  list[0] = -1;
+  EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_detokenize_with(path, list, 1, 1, &back, &back_bytes));
+  EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_detokenize_with(path, NULL, 1, 1, &back, &back_bytes));
   vkmoe_ids_free(list);
   vkmoe_string_free(text);
   vkmoe_session_close(session);

@@ -1,6 +1,7 @@
 // What the commands print and write, on the default model and the goldens.
 #include <nlohmann/json.hpp>
 
+#include "gguf_writer.h"
 #include "process.h"
 
 using nlohmann::json;
@@ -167,6 +168,48 @@ TEST_CASE("tokenize prints the ids of exactly those bytes") {
     const Result result = vkmoe({"tokenize", "-m", default_gguf, "-f", data + name});
     CHECK(std::count(result.out.begin(), result.out.end(), ' ') + 1 == figures["ids"].get<int>());
   }
+}
+
+TEST_CASE("tokenize --decode gives the bytes back") {
+  std::string all = "<|im_end|>";
+  for (int b = 0; b < 256; ++b) all += char(b);
+  for (const std::string& model : {default_gguf, data + "vocabs/ggml-vocab-gpt-2.gguf"}) {
+    for (const std::string& text : {all, std::string(" \u4e2d\u6587\n\n  caf\u00e9\t"), read_file(data + "eval-python.txt")}) {
+      const std::string ids = vkmoe({"tokenize", "-m", model, "-f", "-"}, {}, text).out;
+      CHECK((vkmoe({"tokenize", "-m", model, "-f", "-", "--decode"}, {}, ids).out == text));
+    }
+  }
+  const auto decode = [](const std::string& ids, std::vector<std::string> more = {}) {
+    std::vector<std::string> command = {"tokenize", "-m", default_gguf, "-f", "-", "--decode"};
+    command.insert(command.end(), more.begin(), more.end());
+    return vkmoe(command, {}, ids);
+  };
+  CHECK(decode("375 2").out + decode("2", {"--special"}).out == "What<|im_end|>");
+  check_failure(decode("4096"), {"4096", "vocabulary"});
+  check_failure(decode("1 x"), {"id 1", "\"x\""});
+  check_failure(decode("1", {"--eos"}), {"--decode"}, 2);
+}
+
+TEST_CASE("an encoder's input begins and ends as its GGUF says") {
+  const Scratch scratch;
+  const auto ids = [&](GgufWriter& writer, std::vector<std::string> more) {
+    write_file(scratch / "vocab.gguf", writer.bytes());
+    std::vector<std::string> command = {"tokenize", "-m", scratch / "vocab.gguf", "-f", "-"};
+    command.insert(command.end(), more.begin(), more.end());
+    return vkmoe(command, {}, "the cat").out;
+  };
+  GgufWriter t5, bert;
+  t5.string("tokenizer.ggml.model", "t5").strings("tokenizer.ggml.tokens", {"<pad>", "</s>", "<unk>", "\u2581the", "\u2581cat"});
+  t5.i32s("tokenizer.ggml.token_type", {3, 3, 2, 1, 1}).f32s("tokenizer.ggml.scores", {0, 0, 0, -1, -1});
+  t5.boolean("tokenizer.ggml.add_space_prefix", true);
+  CHECK(ids(t5, {}) == "3 4\n");
+  CHECK(ids(t5, {"--bos", "--eos"}) == "3 4 1\n");
+  bert.string("tokenizer.ggml.model", "bert").strings("tokenizer.ggml.tokens", {"\u2581the", "\u2581cat", "[CLS]", "[SEP]"});
+  bert.i32s("tokenizer.ggml.token_type", {1, 1, 3, 3}).u32("tokenizer.ggml.bos_token_id", 2);
+  CHECK(ids(bert, {"--bos", "--eos"}) == "2 0 1\n");  // no separator below 102
+  bert.u32("tokenizer.ggml.seperator_token_id", 3);
+  CHECK(ids(bert, {}) == "0 1\n");
+  CHECK(ids(bert, {"--bos", "--eos"}) == "2 0 1 3\n");
 }
 
 TEST_SUITE("perplexity") {
