@@ -17,11 +17,11 @@ layout(push_constant) uniform Push { EmbedParams p; };
 
 void main() {
   uint token = tokens[gl_WorkGroupID.x];
-  uint tile = token / 32 - p.shard_first;  // wraps above shard_tiles when the row lies in an earlier shard
+  uint tile = token / TILE_ROWS - p.shard_first;  // wraps above shard_tiles when the row lies in an earlier shard
   if (tile < p.shard_tiles) {
     uint first = tile * p.tile_quads;
     for (uint block = gl_LocalInvocationID.x; block < p.blocks; block += LANES) {
-      Block b = block_load(first, first * 4 + p.tail_word, block, token % 32);
+      Block b = block_load(first, first * 4 + p.tail_word, block, token % TILE_ROWS);
       [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i)
         y[gl_WorkGroupID.x * (p.y_stride / 4) + block * (BLOCK_ELEMS / 4) + i] = p.scale * block_values(b, i);
     }

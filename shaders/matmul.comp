@@ -1,11 +1,15 @@
 // y = W x for one matrix, or for each expert with the rows that chose it. One source for mat-vec and tiles, so that all
 // variants sum in the same order (MATMUL_SEGMENTS in shared/matmul.h) and give the same bits.
 // A workgroup owns TILES tiles of 32 rows of W (with GATED gate and up in turn) and up to TOKENS rows of x.
-// With TEXELS defined, weights and x are read as uniform texel buffers: for drivers that load from storage buffers one
-// value at a time, and from texel buffers whole vectors (llvmpipe).
+// With TEXELS defined, weights and x are read as uniform texel buffers, and each of eight invocations loads an eighth of
+// what they need of x and hands it round: for drivers that load from storage buffers one value at a time, and from texel
+// buffers whole vectors (llvmpipe). A workgroup then is one subgroup of eight.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
+#ifdef TEXELS
+#extension GL_KHR_shader_subgroup_shuffle : require
+#endif
 #include "shared/matmul.h"
 
 layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT
@@ -25,10 +29,8 @@ const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKEN
 layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
 #ifdef TEXELS
 layout(binding = 2) uniform samplerBuffer x_texels;            // (rows, x_stride) f32
-vec4 load_x(uint i) { return texelFetch(x_texels, int(i)); }
 #else
 layout(binding = 2) readonly buffer X { vec4 x[]; };
-vec4 load_x(uint i) { return x[i]; }
 #endif
 layout(binding = 3) buffer Y { float y[]; };                   // (rows, y_stride) f32
 layout(binding = 4) readonly buffer Tiles { uvec4 tiles[]; };  // expert, first slot, rows, 0
@@ -134,8 +136,17 @@ void main() {
           b[r] = block_load(tile[r / LANE_ROWS], tile[r / LANE_ROWS] * 4 + p.tail_word, block,
                             lane + (r % LANE_ROWS) * ROW_LANES);
         vec4 xs[TOKENS];
+#ifdef TEXELS
+        vec4 own_x[TOKENS];
+        [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+          own_x[t] = texelFetch(x_texels, int(x_base[t] + block * (BLOCK_ELEMS / 4) + gl_LocalInvocationID.x));
+#endif
         [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = load_x(x_base[t] + block * (BLOCK_ELEMS / 4) + i);
+#ifdef TEXELS
+          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = subgroupShuffle(own_x[t], i);
+#else
+          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i];
+#endif
           MULTIPLY_ADD(i)
         }
       }

@@ -11,3 +11,8 @@ layout(binding = 0) readonly buffer Words { uint words[]; };
 uvec4 load_quad(uint i) { return quads[i]; }
 uint load_word(uint i) { return words[i]; }
 #endif
+
+// The first of the n quads of a row's device block; the others follow, STRIP_ROWS apart.
+uint row_quads(uint tile, uint device_block, uint n, uint row) {
+  return tile + (device_block * (TILE_ROWS / STRIP_ROWS) + row / STRIP_ROWS) * n * STRIP_ROWS + row % STRIP_ROWS;
+}

@@ -2,7 +2,7 @@
 struct Block { uvec4 q[4]; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;
-  [[unroll]] for (uint i = 0; i < 4; ++i) b.q[i] = load_quad(tile + (block * 4 + i) * 32 + row);
+  [[unroll]] for (uint i = 0; i < 4; ++i) b.q[i] = load_quad(row_quads(tile, block, 4, row) + i * STRIP_ROWS);
   return b;
 }
 vec4 block_values(Block b, uint i) {

@@ -2,7 +2,7 @@
 struct Block { uvec4 q[8]; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;
-  [[unroll]] for (uint i = 0; i < 8; ++i) b.q[i] = load_quad(tile + (block * 8 + i) * 32 + row);
+  [[unroll]] for (uint i = 0; i < 8; ++i) b.q[i] = load_quad(row_quads(tile, block, 8, row) + i * STRIP_ROWS);
   return b;
 }
 vec4 block_values(Block b, uint i) { return uintBitsToFloat(b.q[i]); }

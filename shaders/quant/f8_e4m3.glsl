@@ -3,8 +3,9 @@
 struct Block { uvec4 q[2]; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;
-  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = load_quad(tile + (block * 2 + i) * 32 + row);
-  b.scale = uintBitsToFloat(load_word(tail + (block >> 2) * 32 + row));
+  uint first = row_quads(tile, block >> 3, 16, row) + (block & 7) * 2 * STRIP_ROWS;
+  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = load_quad(first + i * STRIP_ROWS);
+  b.scale = uintBitsToFloat(load_word(tail + (block >> 2) * TILE_ROWS + row));
   return b;
 }
 vec4 block_values(Block b, uint i) {

@@ -4,9 +4,9 @@
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries; uint signs; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uint first = tile + (block >> 3) * 5 * 32 + row, sub = block & 7;
-  uvec2 q = half_quad(load_quad(first + (sub >> 1) * 32), sub & 1);
-  uvec4 more = load_quad(first + 4 * 32);
+  uint first = row_quads(tile, block >> 3, 5, row), sub = block & 7;
+  uvec2 q = half_quad(load_quad(first + (sub >> 1) * STRIP_ROWS), sub & 1);
+  uvec4 more = load_quad(first + 4 * STRIP_ROWS);
   uint high = (sub < 4 ? more.x : more.y) >> (sub & 3) * 8, scales = (sub < 4 ? more.z : more.w) >> (sub & 3) * 8;
   float d = half_to_float(tail_half(tail, block >> 3, row));
   uvec4 entries = entries_of(q.x) | (uvec4(high, high >> 2, high >> 4, high >> 6) & 3u) << 8;

@@ -3,7 +3,7 @@
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries, signs; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uvec2 q = half_quad(load_quad(tile + (block >> 1) * 32 + row), block & 1);
+  uvec2 q = half_quad(load_quad(row_quads(tile, block >> 3, 4, row) + (block >> 1 & 3) * STRIP_ROWS), block & 1);
   uint at = (block >> 3) * 5, sub = block & 7;
   uint scales = tail_half(tail, at + 1 + (sub >> 1), row) >> (sub & 1) * 8;
   float d = half_to_float(tail_half(tail, at, row));

@@ -3,7 +3,7 @@
 #include "quant/codebook.glsl"
 struct Block { uvec4 entries; uint signs; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uvec2 q = half_quad(load_quad(tile + (block >> 1) * 32 + row), block & 1);
+  uvec2 q = half_quad(load_quad(row_quads(tile, block >> 3, 4, row) + (block >> 1 & 3) * STRIP_ROWS), block & 1);
   float d = half_to_float(tail_half(tail, block >> 3, row));
   return Block(codebook4(entries_of(q.x)), q.y, d * (0.5 + float(q.y >> 28)) * 0.25);
 }

@@ -2,6 +2,6 @@
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  return Block(load_quad(tile + block * 32 + row), half_to_float(tail_half(tail, block, row)));
+  return Block(load_quad(row_quads(tile, block, 1, row)), half_to_float(tail_half(tail, block, row)));
 }
 vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }

@@ -3,8 +3,9 @@
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uint at = tail + (block >> 3) * 2 * 32 + row, sub = block & 7;
-  uint first = load_word(at), low = load_word(at + 32) >> sub * 4 & 15, high = first >> (16 + sub * 2) & 3;
-  return Block(load_quad(tile + block * 32 + row), half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
+  uint at = tail + (block >> 3) * 2 * TILE_ROWS + row, sub = block & 7;
+  uint first = load_word(at), low = load_word(at + TILE_ROWS) >> sub * 4 & 15, high = first >> (16 + sub * 2) & 3;
+  uvec4 q = load_quad(row_quads(tile, block >> 3, 8, row) + sub * STRIP_ROWS);
+  return Block(q, half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
 }
 vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }

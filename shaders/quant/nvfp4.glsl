@@ -8,6 +8,7 @@ float half_scale(uint e4m3) {
 }
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint both = tail_half(tail, block, row);
-  return Block(load_quad(tile + block * 32 + row), vec2(half_scale(both & 255), half_scale(both >> 8)));
+  uvec4 q = load_quad(row_quads(tile, block >> 1, 2, row) + (block & 1) * STRIP_ROWS);
+  return Block(q, vec2(half_scale(both & 255), half_scale(both >> 8)));
 }
 vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_doubled(nibbles(b.q, i)); }

@@ -2,11 +2,11 @@
 // the tail. value = scale * pair - minimum.
 struct Block { uvec2 q; vec2 scales, minima; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uint first = tile + (block >> 3) * 5 * 32 + row, sub = block & 7;
-  uint both = load_word((first + 4 * 32) * 4 + (sub >> 1)) >> (sub & 1) * 16;
-  vec2 factors = half2_to_float(load_word(tail + (block >> 3) * 32 + row));
+  uint first = row_quads(tile, block >> 3, 5, row), sub = block & 7;
+  uint both = load_word((first + 4 * STRIP_ROWS) * 4 + (sub >> 1)) >> (sub & 1) * 16;
+  vec2 factors = half2_to_float(load_word(tail + (block >> 3) * TILE_ROWS + row));
   precise vec2 scales = factors.x * vec2(both & 15, both >> 8 & 15);
   precise vec2 minima = factors.y * vec2(both >> 4 & 15, both >> 12 & 15);
-  return Block(half_quad(load_quad(first + (sub >> 1) * 32), sub & 1), scales, minima);
+  return Block(half_quad(load_quad(first + (sub >> 1) * STRIP_ROWS), sub & 1), scales, minima);
 }
 vec4 block_values(Block b, uint i) { return scaled_less(b.scales[i >> 2], bytes(pairs(b.q, i)), b.minima[i >> 2]); }

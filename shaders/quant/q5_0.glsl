@@ -2,10 +2,10 @@
 struct Block { uvec4 q; uint high; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   // 6 bytes: from the lower half of a word on in even blocks, from the upper half on in odd ones.
-  uint at = tail + (block * 3 >> 1) * 32 + row, first = load_word(at), second = load_word(at + 32);
+  uint at = tail + (block * 3 >> 1) * TILE_ROWS + row, first = load_word(at), second = load_word(at + TILE_ROWS);
   bool even = (block & 1) == 0;
   uint scale = even ? first & 0xffffu : first >> 16, high = even ? first >> 16 | second << 16 : second;
-  return Block(load_quad(tile + block * 32 + row), high, half_to_float(scale));
+  return Block(load_quad(row_quads(tile, block, 1, row)), high, half_to_float(scale));
 }
 vec4 block_values(Block b, uint i) {
   return b.scale * (bytes(nibbles(b.q, i) | bits(b.high, i) << 4) - 16.0);

@@ -1,8 +1,8 @@
 // Q5_1: nibbles in one quad; fp16 scale and minimum, then fifth bits in the tail. value = scale * q + minimum.
 struct Block { uvec4 q; uint high; float scale, minimum; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  vec2 scales = half2_to_float(load_word(tail + block * 2 * 32 + row));
-  return Block(load_quad(tile + block * 32 + row), load_word(tail + (block * 2 + 1) * 32 + row), scales.x, scales.y);
+  vec2 scales = half2_to_float(load_word(tail + block * 2 * TILE_ROWS + row));
+  return Block(load_quad(row_quads(tile, block, 1, row)), load_word(tail + (block * 2 + 1) * TILE_ROWS + row), scales.x, scales.y);
 }
 vec4 block_values(Block b, uint i) {
   return scaled_plus(b.scale, bytes(nibbles(b.q, i) | bits(b.high, i) << 4), b.minimum);

@@ -2,10 +2,10 @@
 // fp16 scale in the tail. value = scale * (q - 32).
 struct Block { uvec4 q; uvec2 high; vec2 scales; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uint first = tile + (block >> 3) * 13 * 32 + row, sub = block & 7;
-  uint scales = load_word((first + 12 * 32) * 4 + (sub >> 1)) >> (sub & 1) * 16;
+  uint first = row_quads(tile, block >> 3, 13, row), sub = block & 7;
+  uint scales = load_word((first + 12 * STRIP_ROWS) * 4 + (sub >> 1)) >> (sub & 1) * 16;
   float d = half_to_float(tail_half(tail, block >> 3, row));
-  return Block(load_quad(first + sub * 32), half_quad(load_quad(first + (8 + (sub >> 1)) * 32), sub & 1),
+  return Block(load_quad(first + sub * STRIP_ROWS), half_quad(load_quad(first + (8 + (sub >> 1)) * STRIP_ROWS), sub & 1),
                d * signed_bytes(scales));
 }
 vec4 block_values(Block b, uint i) {

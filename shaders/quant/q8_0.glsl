@@ -2,8 +2,8 @@
 struct Block { uvec4 q[2]; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   Block b;
-  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = load_quad(tile + (block * 2 + i) * 32 + row);
-  vec2 scales = half2_to_float(load_word(tail + (block >> 1) * 32 + row));
+  [[unroll]] for (uint i = 0; i < 2; ++i) b.q[i] = load_quad(row_quads(tile, block, 2, row) + i * STRIP_ROWS);
+  vec2 scales = half2_to_float(load_word(tail + (block >> 1) * TILE_ROWS + row));
   b.scale = (block & 1) == 0 ? scales.x : scales.y;
   return b;
 }

@@ -7,9 +7,9 @@ uvec4 digits(uvec4 w, uvec4 power) {  // of all four bytes of each word
   return even >> 8 & 0x00030003u | odd & 0x03000300u;
 }
 Block block_load(uint tile, uint tail, uint block, uint row) {
-  uint first = tile + (block >> 3) * 3 * 32 + row, sub = block & 7, at = (block >> 3) * 3;
+  uint first = row_quads(tile, block >> 3, 3, row), sub = block & 7, at = (block >> 3) * 3;
   uint power = sub == 0 ? 1 : sub == 1 ? 3 : sub == 2 ? 9 : sub == 3 ? 27 : 81;  // of the first five 32 values
-  uvec4 low = load_quad(first + (sub < 5 ? 0 : 64)), high = load_quad(first + (sub < 5 ? 32 : 64));
+  uvec4 low = load_quad(first + (sub < 5 ? 0 : 2 * STRIP_ROWS)), high = load_quad(first + (sub < 5 ? STRIP_ROWS : 2 * STRIP_ROWS));
   uvec4 low_power = uvec4(power), high_power = uvec4(power);
   if (sub == 5) low_power = uvec4(1), high_power = uvec4(3);
   if (sub == 6) low_power = uvec4(9), high_power = uvec4(27);

@@ -7,7 +7,7 @@ vec4 bytes(uint w) { return vec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24);
 vec2 signed_bytes(uint w) { return vec2(int(w << 24) >> 24, int(w << 16) >> 24); }
 
 // The 16 bits at 2 * at bytes from the beginning of a row's tail; halves of a quad.
-uint tail_half(uint tail, uint at, uint row) { return load_word(tail + (at >> 1) * 32 + row) >> (at & 1) * 16 & 0xffffu; }
+uint tail_half(uint tail, uint at, uint row) { return load_word(tail + (at >> 1) * TILE_ROWS + row) >> (at & 1) * 16 & 0xffffu; }
 uvec2 half_quad(uvec4 quad, uint second) { return second == 0 ? quad.xy : quad.zw; }
 
 // Not a * b - c in one rounding, whatever the compiler would like.

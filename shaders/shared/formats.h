@@ -2,6 +2,8 @@
 // How a block lies in a tile stands in quant/NAME.glsl and, for the host, in loader/formats/NAME.cpp.
 #ifndef VKMOE_SHARED_FORMATS_H
 #define VKMOE_SHARED_FORMATS_H
+#define TILE_ROWS 32  // rows of a weight tile, and
+#define STRIP_ROWS 8  // of those whose quads of a device block lie together (loader/format.h)
 #define FORMAT_F32 0
 #define FORMAT_F16 1
 #define FORMAT_BF16 2

@@ -1,12 +1,12 @@
 // Interface of matmul.comp: y = W x for one matrix or for the experts that tokens chose.
 #ifndef VKMOE_SHARED_MATMUL_H
 #define VKMOE_SHARED_MATMUL_H
+#include "shared/formats.h"
 #include "shared/types.h"
 
 // Every dot product over k is cut into this many segments of consecutive blocks; each is summed on its own, one value
 // after the other, and the segments are added in order. All variants keep this order, so they give the same bits.
 #define MATMUL_SEGMENTS 8
-#define TILE_ROWS 32  // rows of a weight tile
 
 // Which rows of x meet which expert.
 #define ROWS_DENSE 0   // expert z of the dispatch; row i of x gives row i of y

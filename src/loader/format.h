@@ -1,10 +1,11 @@
 // Weight formats: how values lie in a file, and how they are split for the device. One file under formats/ and one
 // row of the table in format.cpp for each.
 //
-// On the device a matrix (n rows, k columns) is cut into tiles of 32 rows. In a tile, device block b of row r
-// contributes `quads` units of 16 bytes, at [(b * quads + q) * 32 + r] in units of 16 bytes, and `tail_bytes` further
-// bytes to row r's tail, whose 32-bit words follow all quads of the tile at [w * 32 + r]. Neighbouring lanes own
-// neighbouring rows, so all loads are wide and coalesced, on any device, with no 8- or 16-bit storage. Whatever the
+// On the device a matrix (n rows, k columns) is cut into tiles of 32 rows, and these into strips of 8. In a tile, device
+// block b of row r contributes `quads` units of 16 bytes, at [((b * 4 + r / 8) * quads + q) * 8 + r % 8] in units of 16
+// bytes, and `tail_bytes` further bytes to row r's tail, whose 32-bit words follow all quads of the tile at [w * 32 + r].
+// Neighbouring lanes own neighbouring rows, so all loads are wide and coalesced, on any device, with no 8- or 16-bit
+// storage, and eight lanes read a tile from its beginning to its end, as prefetchers of processors like it. Whatever the
 // size of a device block, kernels walk along a row by 32 values, so every format is summed in the same order. The
 // codebook, where there is one, follows the last tile of a shard.
 #pragma once

@@ -59,8 +59,11 @@ struct TileSource {
       const Format* format;
       const uint8_t* row = from.row(expert, first_row + r, &format, scratch);
       splitter.split(row, *format);
-      for (size_t q = 0; q * 16 < splitter.quads().size(); ++q)
-        std::memcpy(out + (q * TILE_ROWS + r) * 16, splitter.quads().data() + q * 16, 16);
+      size_t n = weight.format->quads;
+      for (size_t q = 0; q * 16 < splitter.quads().size(); ++q) {
+        size_t strip = q / n * (TILE_ROWS / STRIP_ROWS) + r / STRIP_ROWS, at = (strip * n + q % n) * STRIP_ROWS + r % STRIP_ROWS;
+        std::memcpy(out + at * 16, splitter.quads().data() + q * 16, 16);
+      }
       for (size_t w = 0; w * 4 < splitter.tail().size(); ++w)
         std::memcpy(out + size_t(weight.tail_word) * 4 + (w * TILE_ROWS + r) * 4, splitter.tail().data() + w * 4, 4);
     }

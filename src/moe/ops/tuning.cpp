@@ -7,7 +7,9 @@ namespace vkmoe {
 Tuning Tuning::cpu(const Caps& caps) {
   Tuning t;
   for (Matmul& shape : t.matmul) shape = {4, 1, 1};
-  t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4;  // llvmpipe, and not SwiftShader
+  t.matmul[0].pairs = 2;
+  // llvmpipe, and not SwiftShader.
+  t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
   t.lanes = 8;
   t.sample_lanes = 128;
