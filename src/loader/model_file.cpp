@@ -137,7 +137,7 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
   }
   model->tokenizer = read_optional(folder / "tokenizer.json");
   for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model"}) {
-    if (!model->tokenizer.is_null() || !model->sentencepiece.empty() || !is_file(folder / name)) continue;
+    if (!model->sentencepiece.empty() || !is_file(folder / name)) continue;
     auto text = MappedFile::open((folder / name).string());
     bool tiktoken = std::string_view(name) == "tiktoken.model";
     (tiktoken ? model->tiktoken : model->sentencepiece).assign(text->data(), text->data() + text->size());

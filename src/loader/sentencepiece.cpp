@@ -1,10 +1,11 @@
 // SentencePiece's tokenizer.model: a protobuf message of pieces, what the trainer was told and how text is normalized
-// (sentencepiece_model.proto). Called by Tokenizer::load().
+// (sentencepiece_model.proto). Called by Tokenizer::load(), and by set_tokenizer() to write it into a GGUF.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
 #include "base/error.h"
+#include "loader/gguf_writer.h"
 #include "loader/json_file.h"
 #include "loader/tokenizer_parts.h"
 #include "loader/unigram.h"
@@ -63,7 +64,6 @@ class Message {
   const std::string& origin_;
 };
 
-enum { type_normal = 1, type_unknown, type_control, type_user_defined, type_unused, type_byte };
 enum { model_unigram = 1, model_bpe };
 
 struct SentencePieceModel {
@@ -72,6 +72,7 @@ struct SentencePieceModel {
   Normalizer::SentencePieceRule rule{};
   std::string charsmap;
   std::vector<int32_t> user_defined;
+  std::vector<int32_t> types;  // as the file says; ggml's numbers are the same
   uint64_t model_type = model_unigram;
   bool byte_fallback = false;
   int32_t unknown = 0, bos = 1, eos = 2;
@@ -100,6 +101,7 @@ struct SentencePieceModel {
       user_defined.push_back(int32_t(parts.tokens.size()));
       rule.keep.add(token.text, user_defined.back());
     }
+    types.push_back(int32_t(type));
     parts.tokens.push_back(std::move(token));
   }
 
@@ -193,6 +195,41 @@ std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(const ModelFile& file) {
   auto tokenizer = std::make_unique<TextTokenizer>(std::move(source.parts));
   finish_tokenizer(*tokenizer, file, config);
   return tokenizer;
+}
+
+void set_sentencepiece(const ModelFile& folder, uint32_t vocab, GgufHeader& header) {
+  SentencePieceModel source{folder.path + "/tokenizer.model"};
+  source.read(folder.sentencepiece);
+  bool bpe = source.model_type == model_bpe;
+  if (!source.rule.escape || source.rule.suffix || (bpe && (source.rule.merge_spaces || !source.charsmap.empty())))
+    fail(VKMOE_ERROR_UNSUPPORTED, source.origin, ": a GGUF cannot say how this model normalizes text");
+  std::vector<Token>& tokens = source.parts.tokens;
+  read_added_tokens(folder.tokenizer_config, source.origin, tokens);
+  if (tokens.size() > vocab)
+    fail(VKMOE_ERROR_BAD_FILE, source.origin, ": expected at most the model's ", vocab, " tokens, found ",
+         tokens.size());
+  std::vector<std::string> texts;
+  std::vector<float> scores;
+  constexpr float unlikely = -1000;  // llama.cpp's converter
+  for (uint32_t id = 0; id < vocab; id++) {
+    bool piece = id < source.types.size();
+    bool added = !piece && id < tokens.size() && tokens[id].kind != TokenKind::missing;
+    int32_t added_type = added && tokens[id].kind == TokenKind::control ? type_control : type_user_defined;
+    if (!piece) source.types.push_back(added ? added_type : type_unused);
+    texts.push_back(piece || added ? tokens[id].text : cat("[PAD", id, "]"));
+    scores.push_back(piece ? float(tokens[id].score) : unlikely);
+  }
+  header.set("tokenizer.ggml.model", bpe ? "llama" : "t5");
+  header.set("tokenizer.ggml.pre", "default");
+  header.set("tokenizer.ggml.tokens", texts);
+  header.set("tokenizer.ggml.scores", scores);
+  header.set("tokenizer.ggml.token_type", source.types);
+  header.set("tokenizer.ggml.add_space_prefix", source.rule.prefix);
+  if (size_t(source.unknown) < vocab) header.set("tokenizer.ggml.unknown_token_id", uint32_t(source.unknown));
+  if (bpe) return;
+  header.set("tokenizer.ggml.remove_extra_whitespaces", source.rule.merge_spaces);
+  std::vector<int32_t> bytes(source.charsmap.begin(), source.charsmap.end());
+  if (!bytes.empty()) header.set("tokenizer.ggml.precompiled_charsmap", bytes);
 }
 
 }  // namespace vkmoe

@@ -1,5 +1,5 @@
-// tiktoken.model (Kimi-K2, Moonlight): lines of a token in base64 and its rank. Neighbours whose joint text has the lowest
-// rank are merged first, as OpenAI's tiktoken does. Called by Tokenizer::load().
+// tiktoken.model (Kimi-K2, Moonlight): lines of a token in base64 and its rank. Neighbours whose joint text has the
+// lowest rank are merged first, as OpenAI's tiktoken does. Called by Tokenizer::load().
 #include <algorithm>
 
 #include "base/error.h"
@@ -40,7 +40,8 @@ void read_ranks(std::string_view text, const std::string& origin, std::vector<To
       fail(VKMOE_ERROR_BAD_FILE, origin, ": line ", line, ": expected a token in base64 and a rank below ", limit,
            ", found ", json_excerpt(std::string(entry)));
     if (id >= tokens.size()) tokens.resize(id + 1);
-    if (tokens[id].kind == TokenKind::normal) fail(VKMOE_ERROR_BAD_FILE, origin, ": line ", line, ": rank ", id, " stands twice");
+    if (tokens[id].kind == TokenKind::normal)
+      fail(VKMOE_ERROR_BAD_FILE, origin, ": line ", line, ": rank ", id, " stands twice");
     tokens[id].text = token;
     tokens[id].kind = TokenKind::normal;
     tokens[id].score = -double(id);

@@ -11,8 +11,9 @@ namespace vkmoe {
 
 std::unique_ptr<Tokenizer> Tokenizer::load(const ModelFile& file) {
   if (file.kind == ModelFile::Kind::gguf) return tokenizer_from_gguf(file);
-  if (!file.sentencepiece.empty()) return tokenizer_from_sentencepiece(file);
-  return file.tiktoken.empty() ? tokenizer_from_json(file) : tokenizer_from_tiktoken(file);
+  if (file.tokenizer.is_null() && !file.sentencepiece.empty()) return tokenizer_from_sentencepiece(file);
+  if (file.tokenizer.is_null() && !file.tiktoken.empty()) return tokenizer_from_tiktoken(file);
+  return tokenizer_from_json(file);
 }
 
 std::string Tokenizer::decode(const std::vector<int32_t>& ids, bool special) const {

@@ -90,17 +90,23 @@ void set_tokenizer(const ModelFile& folder, uint32_t vocab, GgufHeader& header) 
   Exporter exporter{folder, header, folder.path + "/tokenizer.json"};
   auto parts = dynamic_cast<const TextTokenizer*>(tokenizer.get());
   const json* model = json_member(folder.tokenizer, "model");
-  if (!parts || !model || json_string(*model, "type", exporter.origin, "BPE") != "BPE" ||
-      json_bool(*model, "byte_fallback", exporter.origin, false))
-    fail(VKMOE_ERROR_UNSUPPORTED, exporter.origin, ": only a byte-level BPE can be written to a GGUF");
-  bool ignore_merges = json_bool(*model, "ignore_merges", exporter.origin, false);
-  header.set("tokenizer.ggml.model", "gpt2");
-  header.set("tokenizer.ggml.pre", find_pre_name(parts->pre_tokenizer(), ignore_merges, exporter.origin));
-  exporter.tokens(vocab);
-  exporter.merges();
+  bool byte_level = model && json_string(*model, "type", exporter.origin, "BPE") == "BPE" &&
+                    !json_bool(*model, "byte_fallback", exporter.origin, false);
+  if (byte_level) {
+    bool ignore_merges = json_bool(*model, "ignore_merges", exporter.origin, false);
+    header.set("tokenizer.ggml.model", "gpt2");
+    header.set("tokenizer.ggml.pre", find_pre_name(parts->pre_tokenizer(), ignore_merges, exporter.origin));
+    exporter.tokens(vocab);
+    exporter.merges();
+    exporter.special("unk", "unknown", -1);
+  } else if (!folder.sentencepiece.empty()) {
+    set_sentencepiece(folder, vocab, header);
+  } else {
+    fail(VKMOE_ERROR_UNSUPPORTED, exporter.origin,
+         ": only a byte-level BPE, or a model with SentencePiece's tokenizer.model, can be written to a GGUF");
+  }
   exporter.special("bos", "bos", tokenizer->bos);
-  exporter.special("eos", "eos", -1);
-  exporter.special("unk", "unknown", -1);
+  exporter.special("eos", "eos", byte_level || tokenizer->end_ids.empty() ? -1 : tokenizer->end_ids[0]);
   exporter.special("sep", "seperator", -1);  // as ggml spells it
   exporter.special("pad", "padding", -1);
   exporter.special("cls", "cls", -1);

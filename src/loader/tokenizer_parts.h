@@ -6,10 +6,15 @@
 
 namespace vkmoe {
 
+class GgufHeader;
+
 std::unique_ptr<Tokenizer> tokenizer_from_json(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_gguf(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_sentencepiece(const ModelFile& file);
 std::unique_ptr<Tokenizer> tokenizer_from_tiktoken(const ModelFile& file);
+
+// Pieces, types, scores and normalization of tokenizer.model as keys of a GGUF, filled up to vocab.
+void set_sentencepiece(const ModelFile& folder, uint32_t vocab, GgufHeader& header);
 
 // What a model folder's configuration says.
 struct FolderConfig {

@@ -9,6 +9,7 @@
 #include "loader/json_file.h"
 #include "loader/utf8.h"
 #include "test_files.h"
+#include "tokenizer_folders.h"
 
 using namespace vkmoe;
 using nlohmann::json;
@@ -24,16 +25,6 @@ std::string decode(const Tokenizer& tokenizer, const std::vector<int32_t>& ids, 
 json golden_json() {
   std::string text = read_file(data_path("goldens/mixtral/tokenizer.json"));
   return json::parse(text);
-}
-
-// A model folder with this tokenizer.json, in memory.
-ModelFile model_with(json tokenizer) {
-  ModelFile model;
-  model.kind = ModelFile::Kind::hugging_face;
-  model.path = "folder";
-  model.metadata = json::object();
-  model.tokenizer = std::move(tokenizer);
-  return model;
 }
 
 // The same vocabulary as a GGUF's metadata.
@@ -123,25 +114,6 @@ TEST_CASE("tokenizer.json gives the ids of Hugging Face's tokenizers, in a folde
   CHECK(as_gguf >= 5);
 }
 
-static std::string from_base64(const std::string& text) {
-  static const std::string digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string bytes;
-  uint32_t bits = 0, count = 0;
-  for (char c : text) {
-    if (c == '=') break;
-    bits = bits << 6 | uint32_t(digits.find(c));
-    if ((count += 6) >= 8) bytes += char(bits >> (count -= 8));
-  }
-  return bytes;
-}
-
-static ModelFile tiktoken_model(const std::string& text) {
-  ModelFile model = model_with(json());
-  model.tiktoken = text;
-  model.tokenizer_config = {{"tokenizer_class", "TikTokenTokenizer"}};
-  return model;
-}
-
 // The same tokenizer as a GGUF, of the kinds that those know; otherwise as it is.
 static ModelFile as_gguf(const json& kind, const ModelFile& model) {
   std::string name = kind["name"];
@@ -195,69 +167,6 @@ TEST_CASE("SentencePiece, unigram, WordPiece and tiktoken give the ids of their 
       CHECK(tokenizer->decode(tokenizer->encode(text, false), true) == text);
     }
   }
-}
-
-TEST_CASE("a tokenizer.model that is damaged is refused or works") {
-  json cases = json::parse(read_file(data_path("vocabs/kinds.json")));
-  std::mt19937 random(4);
-  int worked = 0, failed = 0;
-  for (const json& kind : cases["kinds"]) {
-    if (!kind.contains("model")) continue;
-    std::string whole = from_base64(kind["model"]);
-    for (int i = 0; i < 150; i++) {
-      ModelFile model = model_with(json());
-      model.sentencepiece = i % 3 ? whole : whole.substr(0, 1 + random() % whole.size());
-      // The end holds what the trainer was told and the normalizer.
-      for (uint32_t k = 0; k < i % 4u; k++) {
-        size_t from_end = random() % (k % 2 ? 400 : model.sentencepiece.size());
-        model.sentencepiece[model.sentencepiece.size() - 1 - std::min(from_end, model.sentencepiece.size() - 1)] = char(random());
-      }
-      try {
-        Tokenizer::load(model)->encode("The <a> of \xff 12 caf\xc3\xa9\n\n  x's", true);
-        worked++;
-      } catch (const Error& error) {
-        failed += std::string(error.what()).find("folder/tokenizer.model") != std::string::npos;
-      }
-    }
-  }
-  CHECK(worked + failed == 600);
-  CHECK(worked > 50);
-  CHECK(failed > 50);
-}
-
-TEST_CASE("a tiktoken.model's special tokens, and what is wrong with one") {
-  std::string bytes;
-  for (int b = 0; b < 256; b++) {
-    const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    bytes += cat(digits[b >> 2], digits[(b & 3) << 4], "== ", b, "\n");
-  }
-  ModelFile model = tiktoken_model(bytes + "YWI= 256\nYWJj 257\nYmM= 258\n");
-  model.tokenizer_config["added_tokens_decoder"] = {{"259", {{"content", "[BOS]"}, {"special", true}}},
-                                                    {"261", {{"content", "<|im_end|>"}, {"special", true}}}};
-  model.tokenizer_config["bos_token"] = "[BOS]";
-  model.tokenizer_config["eos_token"] = "<|im_end|>";
-  auto tokenizer = Tokenizer::load(model);
-  CHECK(tokenizer->vocab_size() == 259 + 256);
-  CHECK(tokenizer->encode("abc xabcd", false) == std::vector<int32_t>{257, ' ', 'x', 257, 'd'});  // "ab" before "bc"
-  CHECK(tokenizer->encode("[BOS]ab<|im_end|><|reserved_token_260|>", true) == std::vector<int32_t>{259, 256, 261, 260});
-  CHECK(tokenizer->bos == 259);
-  CHECK(tokenizer->end_ids == std::vector<int32_t>{261});
-  CHECK(!tokenizer->add_bos);
-
-  auto fails = [&](vkmoe_status status, std::initializer_list<const char*> parts, const std::string& text,
-                   const char* kind = "TikTokenTokenizer") {
-    ModelFile bad = tiktoken_model(text);
-    bad.tokenizer_config["tokenizer_class"] = kind;
-    check_fails(status, parts, [&] { Tokenizer::load(bad); });
-  };
-  fails(VKMOE_ERROR_UNSUPPORTED, {"tokenizer_config.json", "tokenizer_class 'HYTokenizer'"}, bytes, "HYTokenizer");
-  fails(VKMOE_ERROR_BAD_FILE, {"folder/tiktoken.model", "line 257", "\"YWI 256\""}, bytes + "YWI 256\n");
-  for (const char* line : {"YWI=\n", "YWI= \n", "YWI= -1\n", "YWI= 99999999999999999999\n", "YWI= 258\n", "Y*I= 256\n", " 256\n"})
-    fails(VKMOE_ERROR_BAD_FILE, {"line 257", "base64", "below 258"}, bytes + line);
-  fails(VKMOE_ERROR_BAD_FILE, {"line 257", "rank 7 stands twice"}, bytes + "YWI= 7\n");
-  auto long_token = cat(std::string(4 * 342, 'A'), " 256\n");
-  fails(VKMOE_ERROR_UNSUPPORTED, {"token 256", "1026 bytes"}, bytes + long_token);
-  check_fails(VKMOE_ERROR_UNSUPPORTED, {"no token for byte 97"}, [] { Tokenizer::load(tiktoken_model("Yg== 0\n"))->encode("a", false); });
 }
 
 TEST_CASE("any bytes come back") {
