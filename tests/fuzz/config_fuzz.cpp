@@ -44,16 +44,26 @@ void write(const fs::path& path, std::string_view text) {
   if (!text.empty()) std::ofstream(path, std::ios::binary) << text;
 }
 
+const Folders& folders() {
+  static const Folders made;
+  return made;
+}
+
 }  // namespace
 
+extern "C" int LLVMFuzzerInitialize(int*, char***) {
+  folders();  // which takes longer than an input
+  return 0;
+}
+
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const Folders folders;
   std::string_view input(reinterpret_cast<const char*>(data), size), config = next_part(input);
   try {
     nlohmann::json parsed = json_part(config);
     const nlohmann::json* type = json_member(parsed, "model_type");
-    auto at = folders.by_family.find(type && type->is_string() ? type->get<std::string>() : "");
-    fs::path folder = (at == folders.by_family.end() ? folders.by_family.begin() : at)->second;
+    const auto& known = folders().by_family;
+    auto at = known.find(type && type->is_string() ? type->get<std::string>() : "");
+    fs::path folder = (at == known.end() ? known.begin() : at)->second;
     write(folder / "config.json", config);
     write(folder / "generation_config.json", next_part(input));
     write(folder / "tokenizer_config.json", next_part(input));

@@ -37,7 +37,7 @@ seed() { # TARGET
 
 fuzz() { # TARGET
   local log=$build/$1.log status=0 TIMEFORMAT='%U s of processor time'
-  local options=(-max_total_time="$seconds" -max_len=16384 -timeout=60 -rss_limit_mb=2500 -malloc_limit_mb=600
+  local options=(-max_total_time="$seconds" -max_len=16384 -timeout=300 -rss_limit_mb=2500 -malloc_limit_mb=600
     -print_final_stats=1 -artifact_prefix="$build/found/$1-")
   [[ ! -f $here/$1.dict ]] || options+=(-dict="$here/$1.dict")
   seed "$1"
