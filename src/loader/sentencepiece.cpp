@@ -201,7 +201,8 @@ void set_sentencepiece(const ModelFile& folder, uint32_t vocab, GgufHeader& head
   SentencePieceModel source{folder.path + "/tokenizer.model"};
   source.read(folder.sentencepiece);
   bool bpe = source.model_type == model_bpe;
-  if (!source.rule.escape || source.rule.suffix || (bpe && (source.rule.merge_spaces || !source.charsmap.empty())))
+  bool normalizes = source.rule.merge_spaces || !source.charsmap.empty();
+  if (!source.rule.escape || source.rule.suffix || (bpe ? normalizes : !source.user_defined.empty()))
     fail(VKMOE_ERROR_UNSUPPORTED, source.origin, ": a GGUF cannot say how this model normalizes text");
   std::vector<Token>& tokens = source.parts.tokens;
   read_added_tokens(folder.tokenizer_config, source.origin, tokens);
