@@ -87,13 +87,27 @@ class Exporter {
 
   void add_weight(const NamedWeight& weight) {
     // llama.cpp's converter parts what is fused in a Hugging Face folder.
-    if (weight.role == "gate_up" || weight.role == "shared_gate_up") {
-      const LayerSpec& layer = spec_.layers[weight.layer];
+    const LayerSpec& layer = spec_.layers[weight.layer];
+    if (weight.role == "gate_up_interleaved.bias") {
+      add_bias(name("gate.bias", weight.layer), layer.gate);
+      return add_bias(name("up.bias", weight.layer), layer.up);
+    }
+    if (weight.role == "gate_up" || weight.role == "shared_gate_up" || weight.role == "gate_up_interleaved") {
       bool shared = weight.role[0] == 's';
       add(weight, shared ? "shared_gate" : "gate", shared ? layer.shared_gate : layer.gate);
       return add(weight, shared ? "shared_up" : "up", shared ? layer.shared_up : layer.up);
     }
     add(weight, weight.role, weight.rows);
+  }
+
+  // Of experts, whose values lie apart: each is a row of one, first_row counts values (Matrix::Span).
+  void add_bias(const std::string& name, const Matrix& weight) {
+    Matrix values{weight.n, 1, weight.bias, {}};
+    for (auto& spans : values.experts) {
+      spans[0].column_step = 1;
+      used_.insert(spans[0].tensor);
+    }
+    plan_.tensors.push_back({name, {values.experts.size(), weight.n}, values});
   }
 
   void add(const NamedWeight& weight, const std::string& role, const Matrix& rows) {
@@ -134,6 +148,7 @@ class Exporter {
     read.rope_theta = expected.rope_theta;
     read.rope_scaling = expected.rope_scaling;
     expected.rope_interleaved = read.rope_interleaved;
+    expected.biased = read.biased;  // by role: each that was found has its place
     if (!expected.dense_ff || !read.dense_ff) read.dense_ff = expected.dense_ff;  // in files without dense layers
     if (!rotation || read != expected)
       fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": a GGUF of the architecture ", architecture_.gguf,

@@ -13,8 +13,8 @@ using namespace vkmoe;
 
 namespace {
 
-const char* const families[] = {"dots1",     "ernie4_5_moe", "glm4_moe", "granitemoe",  "granitemoeshared", "hunyuan_v1_moe",
-                                "minimax_m2", "mixtral",     "olmoe",    "qwen2_moe",   "qwen3_moe"};
+const char* const families[] = {"dots1",     "ernie4_5_moe", "glm4_moe", "gpt_oss", "granitemoe", "granitemoeshared",
+                                "hunyuan_v1_moe", "minimax_m2", "mixtral", "olmoe", "qwen2_moe", "qwen3_moe"};
 
 std::string golden(const std::string& name) { return data_path("goldens/" + name); }
 
@@ -122,6 +122,19 @@ TEST_CASE("a Hugging Face folder becomes the GGUF that llama.cpp's converter mak
     for (const auto& [key, value] : theirs->gguf_values)  // types of the values
       for (const auto& [own_key, own_value] : ours->gguf_values)
         if (key == own_key) CHECK(int(value[0]) == int(own_value[0]));
+  }
+}
+
+TEST_CASE("gpt-oss's MXFP4 experts are written as they lie, gate and up apart") {
+  TestFolder folder("quantize-gpt-oss");
+  QuantizeTypes chosen = types("F32");
+  chosen.experts = find_format(std::string("MXFP4"));
+  auto ours = convert(golden("gpt_oss_mxfp4"), (folder.path / "out.gguf").string(), chosen);
+  auto theirs = ModelFile::open(golden("gpt_oss_mxfp4/model-mxfp4.gguf"));
+  check_same_tensors(*ours, *theirs);
+  for (const auto& [key, value] : theirs->metadata.items()) {
+    CAPTURE(key);
+    if (key.starts_with("gpt-oss.")) CHECK(ours->metadata[key] == value);
   }
 }
 

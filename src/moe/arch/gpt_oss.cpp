@@ -13,6 +13,7 @@ Hyper read(const ModelFile& file) {
   h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"intermediate_size", "expert_feed_forward_length"}, 1, 1 << 24);
+  keys.note("feed_forward_length", h.expert_ff);
   if (gguf) h.biased = {"q", "k", "v", "o", "router", "gate", "up", "down"};
   else h.biased = {"router", "gate_up_interleaved", "down"};
   if (!gguf && keys.flag_or("attention_bias", true)) h.biased.insert({"q", "k", "v", "o"});
