@@ -101,12 +101,14 @@ struct SortParams {
 struct CombineParams {
   uint n_tokens;
   uint top_k;
-  uint width4;    // vec4s of a row
+  uint width;     // values of a row
   uint stride4;   // vec4s between rows of the expert outputs
   uint x_stride4; // vec4s between rows of x
   uint direct;    // 1: slot of assignment a is a
   uint weighted;  // 0: all weights are 1 (the experts' inputs were scaled)
   float scale;    // of the sum
   uint add;       // 1: to what x holds; 0: x is overwritten
+  uint norm;      // 1: normed = x / sqrt(mean(x^2) + epsilon) * norm_weight
+  float epsilon;
 };
 #endif

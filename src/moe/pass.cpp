@@ -5,8 +5,14 @@ namespace {
 
 // A norm of the residual stream: y = norm(x) for rows x_first .. of x.
 void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first = 0) {
-  (h.norm == NORM_LAYER ? layernorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon)
-                        : rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon));
+  if (h.norm == NORM_LAYER) layernorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon);
+  else rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon);
+}
+
+// Whether a layer's experts are combined with the next layer's first norm.
+bool norms_next(const Model& model, uint32_t index) {
+  const Hyper& h = model.hyper;
+  return h.norm == NORM_RMS && !h.post_norms && model.layers[index].has_experts && index + 1 < h.n_layers;
 }
 
 AttentionParams attention_params(const Hyper& h, const Activations& a, uint32_t n_tokens, Rows y) {
@@ -93,7 +99,7 @@ void record_head_attention(Recorder& r, const Model& model, const Activations& a
 void record_attention(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
-  record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
+  if (index == 0 || !norms_next(model, index - 1)) record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
   uint32_t column = 0;
   for (const Weight& weight : layer.qkv) {
     matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
@@ -165,10 +171,16 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
                     .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation});
   expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1});
-  combine(r, h.post_norms ? a.normed : a.x, a.expert_out, h.hidden, routing, h.residual_scale, !h.post_norms,
-          !h.scaled_expert_input);
-  if (h.post_norms) rmsnorm(r, a.normed, layer.ffn_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
+  if (h.post_norms) {
+    combine(r, a.normed, a.expert_out, h.hidden, routing, h.residual_scale, false, !h.scaled_expert_input);
+    rmsnorm(r, a.normed, layer.ffn_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
+    return;
+  }
+  CombinedNorm next;
+  if (norms_next(model, index)) next = {model.layers[index + 1].attention_norm, a.normed, h.rms_epsilon};
+  combine(r, a.x, a.expert_out, h.hidden, routing, h.residual_scale, true, !h.scaled_expert_input,
+          norms_next(model, index) ? &next : nullptr);
 }
 
 }  // namespace

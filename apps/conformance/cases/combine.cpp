@@ -12,7 +12,7 @@ struct Shape {
   uint32_t n_tokens, top_k, width;
   float scale;
   bool in_order, quick;
-  bool add = true, drops = false;
+  bool add = true, drops = false, norm = false;
 };
 
 void check_combine(Check& check, const Tuning& tuning, const Shape& s) {
@@ -45,9 +45,25 @@ void check_combine(Check& check, const Tuning& tuning, const Shape& s) {
   routing.weights = check.input(weights, "weights");
   routing.slot_of = check.input(slot_of, "slot_of");
   routing.in_order = s.in_order;
-  check.run(tuning, [&](Recorder& r) { combine(r, residual, outs, s.width, routing, s.scale, s.add); });
-  check.close("x", check.read_rows(residual, s.n_tokens, s.width), want, bound);
+  std::vector<float> w = random_values(check, s.width);
+  CombinedNorm norm = {check.input(w, "norm weight"), check.input_rows(std::vector<float>(x.size()), s.width, "normed"), 1e-6f};
+  check.run(tuning, [&](Recorder& r) { combine(r, residual, outs, s.width, routing, s.scale, s.add, true, s.norm ? &norm : nullptr); });
+  std::vector<float> sums = check.read_rows(residual, s.n_tokens, s.width);
+  check.close("x", sums, want, bound);
   check.padding_untouched(residual, s.n_tokens, s.width);
+  std::vector<double> want_normed, bound_normed;  // of the sums as they are; bounds as in norms.cpp
+  for (uint32_t t = 0; t < s.n_tokens; ++t) {
+    const float* row = &sums[size_t(t) * s.width];
+    double squares = 0;
+    for (uint32_t i = 0; i < s.width; ++i) squares += double(row[i]) * row[i];
+    for (uint32_t i = 0; i < s.width; ++i) {
+      double normed = s.norm ? row[i] * w[i] / std::sqrt(squares / s.width + norm.epsilon) : 0;
+      want_normed.push_back(normed);
+      bound_normed.push_back(std::abs(normed) * half_ulp * (s.width / 2.0 + 16));
+    }
+  }
+  check.close("normed", check.read_rows(norm.y, s.n_tokens, s.width), want_normed, bound_normed);
+  check.padding_untouched(norm.y, s.n_tokens, s.width);
 }
 
 }  // namespace
@@ -55,13 +71,14 @@ void check_combine(Check& check, const Tuning& tuning, const Shape& s) {
 void add_combine(Cases& cases) {
   const std::vector<Shape> shapes = {{1, 2, 40, 1, false, true}, {5, 2, 40, 0.25f, false, true}, {3, 1, 4, 1, false, true},
                                      {4, 1, 257, 1, true, true}, {2, 8, 300, -2, false, true}, {1, 64, 36, 1, false, true},
-                                     {5, 3, 40, 0.5f, false, true, false, true}, {4, 2, 36, 1, false, true, true, true},
+                                     {5, 3, 40, 0.5f, false, true, false, true}, {1, 2, 257, 1, false, true, true, false, true},
+                                     {6, 3, 100, 0.5f, false, true, true, true, true}, {3, 2, 2880, 1, false, false, true, false, true}, {4, 2, 36, 1, false, true, true, true},
                                      {33, 6, 1000, 1, false, false}, {2, 64, 7168, 1, false, false}};
   for (const Lanes& lanes : all_lanes()) {
     for (const Shape& s : shapes) {
       cases.push_back({"combine", cat("lanes=", lanes.lanes),
                        cat("tokens=", s.n_tokens, ",top_k=", s.top_k, ",width=", s.width, ",scale=", s.scale,
-                           s.in_order ? ",in-order" : "", s.add ? "" : ",overwrite", s.drops ? ",drops" : ""),
+                           s.in_order ? ",in-order" : "", s.add ? "" : ",overwrite", s.drops ? ",drops" : "", s.norm ? ",norm" : ""),
                        s.quick && lanes.quick, [=](Check& check) { check_combine(check, with_lanes(check, lanes.lanes), s); }});
     }
   }

@@ -64,19 +64,19 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
 void add_positions(Recorder& r, BufferView step, BufferView tokens, BufferView table, Rows x, uint32_t n_tokens,
                    uint32_t width, uint32_t padding_id) {
   PositionParams p = {width, x.stride, padding_id};
-  r.recording.dispatch(r.device.kernel("add_positions", {r.tuning.lanes}), {step, tokens, table, x.view}, p, n_tokens);
+  r.recording.dispatch(r.device.kernel("add_positions", {r.tuning.row_lanes}), {step, tokens, table, x.view}, p, n_tokens);
 }
 
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
              float epsilon, bool add) {
   NormParams p = {n_rows, x_first, width, x.stride, epsilon, add};
-  r.recording.dispatch(r.device.kernel("rmsnorm", {r.tuning.lanes}), {x.view, weight, y.view}, p, n_rows);
+  r.recording.dispatch(r.device.kernel("rmsnorm", {r.tuning.row_lanes}), {x.view, weight, y.view}, p, n_rows);
 }
 
 void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
                float epsilon) {
   NormParams p = {n_rows, x_first, width, x.stride, epsilon, 0};
-  r.recording.dispatch(r.device.kernel("layernorm", {r.tuning.lanes}), {x.view, weights, y.view}, p, n_rows);
+  r.recording.dispatch(r.device.kernel("layernorm", {r.tuning.row_lanes}), {x.view, weights, y.view}, p, n_rows);
 }
 
 void sample(Recorder& r, const SampleBuffers& b, uint32_t vocab) {

@@ -19,7 +19,8 @@ struct Tuning {
   bool matmul_texels;           // weights and x are read as texel buffers
   Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
-  uint32_t lanes;               // of kernels that share a row among invocations
+  uint32_t lanes;               // of kernels that share a head or a token's experts among invocations
+  uint32_t row_lanes;           // of kernels that own a row of the residual stream
   uint32_t sample_lanes;
   // Loop iterations that an invocation may make. Mesa's llvmpipe silently ends an invocation's loops after 65,535 in all.
   uint32_t most_iterations;
@@ -109,10 +110,16 @@ struct ExpertMatmul {
 };
 void expert_matmul(Recorder& r, const ExpertMatmul& call);
 
+// RMSNorm that combine() makes of its result: rows as x's.
+struct CombinedNorm {
+  BufferView weight;
+  Rows y;
+  float epsilon;
+};
 // x[t] += scale * sum over j of weights[t, j] * y[slot of (t, j)]; with add = false x[t] = that. weighted: else the weights
-// count as 1.
+// count as 1. norm: nullptr, or what becomes of x next.
 void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add = true,
-             bool weighted = true);
+             bool weighted = true, const CombinedNorm* norm = nullptr);
 
 // y = x / sqrt(mean(x^2) + epsilon) * weight for rows x_first .. x_first + n_rows - 1 of x; add: y += instead.
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width, float epsilon,

@@ -59,19 +59,23 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
                        {routing.ids, routing.counts, routing.sorted, routing.slot_of}, sort, sort.n_chunks);
 }
 
-void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add, bool weighted) {
+void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing, float scale, bool add, bool weighted,
+             const CombinedNorm* norm) {
   CombineParams p = {};
   p.n_tokens = routing.n_tokens;
   p.top_k = routing.top_k;
-  p.width4 = uint32_t(ceil_div(width, 4));  // rows are padded, so the last four may reach into padding
+  p.width = width;
   p.stride4 = y.stride / 4;
   p.x_stride4 = x.stride / 4;
   p.direct = routing.direct();
   p.weighted = weighted;
   p.scale = scale;
   p.add = add;
-  r.recording.dispatch(r.device.kernel("combine", {r.tuning.lanes}), {x.view, y.view, routing.weights, routing.slot_of}, p,
-                       uint32_t(ceil_div(p.width4, r.tuning.lanes)), routing.n_tokens);
+  p.norm = norm != nullptr;
+  p.epsilon = norm ? norm->epsilon : 0;
+  r.recording.dispatch(r.device.kernel("combine", {r.tuning.row_lanes}),
+                       {x.view, y.view, routing.weights, routing.slot_of, norm ? norm->weight : routing.weights,
+                        norm ? norm->y.view : x.view}, p, routing.n_tokens);
 }
 
 }  // namespace vkmoe

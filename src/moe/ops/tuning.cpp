@@ -11,7 +11,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
-  t.lanes = 8;
+  t.lanes = t.row_lanes = 8;
   t.sample_lanes = 128;
   t.most_iterations = 60000;
   return t;
@@ -26,6 +26,7 @@ Tuning Tuning::gpu() {
   t.matmul_texels = false;
   t.share_keys = true;
   t.lanes = 64;
+  t.row_lanes = 128;
   t.sample_lanes = 128;
   t.most_iterations = 0xffffffffu;
   return t;
