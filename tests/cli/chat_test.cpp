@@ -47,11 +47,13 @@ class Terminal {
       if (const size_t at = shown_.find(text); at != std::string::npos) {
         std::string part = shown_.substr(0, at + text.size());
         shown_.erase(0, part.size());
+        before_ += part;
+        if (text == "> ") wait_for_editor();
         return part;
       }
       if (!read_more() || std::chrono::steady_clock::now() > end) break;
     }
-    FAIL("expected '" << text << "', found '" << shown_ << "'");
+    FAIL("expected '" << text << "', found '" << shown_ << "' after '" << before_ << "'");
     return "";
   }
 
@@ -65,6 +67,16 @@ class Terminal {
   }
 
  private:
+  // What is typed before the line editor has taken the terminal over would be echoed twice.
+  void wait_for_editor() {
+    struct termios modes = {};
+    for (int i = 0; i < 1200; ++i) {
+      REQUIRE(tcgetattr(master_, &modes) == 0);
+      if (!(modes.c_lflag & ICANON)) return;
+      usleep(100'000);
+    }
+    FAIL("no line editor after '" << before_ << "'");
+  }
   bool read_more() {
     struct pollfd wait = {master_, POLLIN, 0};
     if (poll(&wait, 1, 120'000) <= 0) return false;
@@ -75,7 +87,7 @@ class Terminal {
   }
   int master_ = -1;
   pid_t child_ = -1;
-  std::string shown_;
+  std::string before_, shown_;
 };
 
 }  // namespace
