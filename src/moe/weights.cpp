@@ -84,10 +84,8 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
   weight.expert_tiles = uint32_t(ceil_div(matrix.n, TILE_ROWS)) * (up ? 2 : 1);
   weight.blocks = uint32_t(ceil_div(matrix.k, 32));
   uint64_t device_blocks = ceil_div(matrix.k, f.device_elems), quads = device_blocks * f.quads * TILE_ROWS;
-  weight.tail_word = uint32_t(quads * 4);
-  weight.tile_quads = uint32_t(quads + ceil_div(device_blocks * f.tail_bytes, 4) * TILE_ROWS / 4);
-
-  uint64_t tile_bytes = uint64_t(weight.tile_quads) * 16, n_tiles = uint64_t(weight.expert_tiles) * weight.n_experts;
+  uint64_t tile_quads = quads + ceil_div(device_blocks * f.tail_bytes, 4) * TILE_ROWS / 4;
+  uint64_t tile_bytes = tile_quads * 16, n_tiles = uint64_t(weight.expert_tiles) * weight.n_experts;
   uint64_t unit = weight.paired ? 2 : 1;  // a pair is never parted
   uint64_t limit = std::min(device.caps().max_binding_bytes, device.caps().max_allocation_bytes);
   limit = std::min<uint64_t>(limit, uint64_t(1) << 32);  // 32-bit word indices
@@ -95,6 +93,10 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
   uint64_t shard_tiles = (limit - codebook_bytes) / tile_bytes / unit * unit;
   if (shard_tiles == 0)
     fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", tile_bytes * unit, " bytes of 32 rows do not fit a binding of ", limit);
+  if (n_tiles > INT32_MAX)  // tables of shards hold tiles as int32
+    fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", n_tiles, " tiles of 32 rows, expected at most ", INT32_MAX);
+  weight.tail_word = uint32_t(quads * 4);
+  weight.tile_quads = uint32_t(tile_quads);
   TileSource source{matrix, up, weight};
   for (uint64_t first = 0; first < n_tiles; first += shard_tiles) {
     WeightShard shard;
