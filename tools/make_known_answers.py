@@ -187,6 +187,19 @@ def route_cases():
     return cases
 
 
+def matmul_case():
+    """y = W x, and SwiGLU (Shazeer 2020) of two matrices; W as float32 and as Q8_0 (an fp16 scale and 32 bytes a block)."""
+    n, k = 5, 96
+    x, bias = f32((3, k), 2), f32(n)
+    gate, up = f32((n, k)), f32((n, k))
+    scales, q = random.uniform(0.01, 0.1, (n, k // 32)).astype(np.float16), random.integers(-128, 128, (n, k // 32, 32)).astype(np.int8)
+    blocks = b"".join(scales[r, b].tobytes() + q[r, b].tobytes() for r in range(n) for b in range(k // 32))
+    q8_0 = (scales[:, :, None].astype(np.float64) * q).reshape(n, k)
+    g, u = x @ gate.T, x @ up.T
+    return {"n": n, "k": k, "x": x.tolist(), "bias": bias.tolist(), "gate": gate.tolist(), "up": up.tolist(), "q8_0": list(blocks),
+            "plain": (g + bias).tolist(), "swiglu": (g / (1 + np.exp(-g)) * u).tolist(), "of_q8_0": (x @ q8_0.T).tolist()}
+
+
 def operation_cases():
     x, w, b = f32((2, 12), 4), f32(12), f32(12)
     rms = x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-5) * w
@@ -207,7 +220,8 @@ def operation_cases():
             z = complex(head[first], head[second]) * complex(math.cos(angle), math.sin(angle))
             y[first], y[second] = z.real, z.imag
         turned[str(interleaved)] = y.tolist()
-    return {"norm": {"x": x.tolist(), "weight": w.tolist(), "bias": b.tolist(), "epsilon": 1e-5, "rms": rms.tolist(), "layer": layer.tolist()},
+    matmul = matmul_case()
+    return {"matmul": matmul, "norm": {"x": x.tolist(), "weight": w.tolist(), "bias": b.tolist(), "epsilon": 1e-5, "rms": rms.tolist(), "layer": layer.tolist()},
             "attention": {"query": q.tolist(), "keys": keys.tolist(), "values": values.tolist(), "scale": 0.35, "by_softcap": attend},
             "rope": {"head": head.tolist(), "rotary_dim": 6, "theta": 10000.0, "position": position, "by_interleaved": turned},
             "philox": {"counter": [5, 6, 7, 8], "key": [9, 10], "words": philox((5, 6, 7, 8), (9, 10))}}

@@ -101,12 +101,13 @@ LoadedModel load_model(const RunOptions& options) {
   return loaded;
 }
 
-Session open_session(vkmoe_model* model, const RunOptions& options, bool profile) {
+Session open_session(vkmoe_model* model, const RunOptions& options, bool profile, bool routing) {
   vkmoe_session_options session_options;
   vkmoe_session_options_init(&session_options);
   session_options.context_tokens = options.context_tokens;
   session_options.chunk_tokens = options.chunk_tokens;
   session_options.profile = profile;
+  session_options.routing = routing;
   vkmoe_session* session = nullptr;
   check(vkmoe_session_open(model, &session_options, &session));
   return Session(session);

@@ -48,7 +48,7 @@ struct LoadedModel {
   double load_seconds = 0;
 };
 LoadedModel load_model(const RunOptions& options);
-Session open_session(vkmoe_model* model, const RunOptions& options, bool profile = false);
+Session open_session(vkmoe_model* model, const RunOptions& options, bool profile = false, bool routing = false);
 
 std::vector<int32_t> tokenize(const vkmoe_model* model, std::string_view text, uint32_t flags);
 std::string token_bytes(const vkmoe_model* model, int32_t id, bool special = false);

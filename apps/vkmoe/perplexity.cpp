@@ -9,7 +9,7 @@ namespace {
 
 struct Options : RunOptions {
   std::string text_path;
-  bool json = false;
+  bool json = false, routing = false;
 };
 
 constexpr uint32_t default_window_tokens = 512;
@@ -38,6 +38,22 @@ double window_nll(vkmoe_session* session, const int32_t* ids, size_t count, std:
   return nll;
 }
 
+// A line for each layer with experts; the lists stand in the JSON alone.
+std::string routing_table(const nlohmann::json& layers) {
+  std::string text = "layer  busiest  idlest  load entropy  router entropy  balance loss  z-loss  dropped\n";
+  for (const auto& layer : layers) {
+    const std::vector<double> load = layer.at("load");
+    char line[160];
+    auto number = [&](const char* key) { return layer.at(key).get<double>(); };
+    std::snprintf(line, sizeof line, "%5d  %6.2f%%  %5.2f%%  %12.3f  %14.3f  %12.3f  %6.3f  %6.2f%%\n", layer.at("layer").get<int>(),
+                  100 * *std::max_element(load.begin(), load.end()), 100 * *std::min_element(load.begin(), load.end()),
+                  number("load_entropy"), number("router_entropy"), number("load_balance_loss"), number("z_loss"),
+                  100 * number("fraction_dropped"));
+    text += line;
+  }
+  return text;
+}
+
 void perplexity(Options& options) {
   const std::string text = read_input(options.text_path);
   const LoadedModel loaded = load_model(options);
@@ -53,7 +69,7 @@ void perplexity(Options& options) {
   if (ids.size() < 2)
     throw Failure(input_name(options.text_path) + ": has fewer than two tokens, nothing to predict");
 
-  const Session session = open_session(loaded.model.get(), options);
+  const Session session = open_session(loaded.model.get(), options, false, options.routing);
   const uint32_t vocab_size = vkmoe_model_vocab_size(model);
   std::vector<float> logits(size_t(vocab_size) * std::min(window, piece_tokens));
   ProgressBar bar("perplexity");
@@ -72,17 +88,20 @@ void perplexity(Options& options) {
   }
   bar.clear();
   const double seconds = watch.seconds(), mean = nll / double(predicted);
+  const nlohmann::json routing = options.routing ? session_stats(session.get()).at("routing") : nlohmann::json();
   if (options.json) {
-    print_json({{"ids", ids.size()},
+    nlohmann::ordered_json result = {{"ids", ids.size()},
                 {"predicted", predicted},
                 {"perplexity", std::exp(mean)},
                 {"nll", mean},
                 {"window_tokens", window},
-                {"seconds", seconds}});
+                {"seconds", seconds}};
+    if (options.routing) result["routing"] = routing;
+    print_json(result);
   } else {
     print("perplexity " + fixed(std::exp(mean), 4) + " (" + std::to_string(ids.size()) + " ids, " +
           std::to_string(predicted) + " predicted in windows of " + std::to_string(window) + ", " +
-          fixed(seconds, 1) + " s)\n");
+          fixed(seconds, 1) + " s)\n" + (options.routing ? routing_table(routing) : ""));
   }
 }
 
@@ -95,6 +114,7 @@ void add_perplexity(CLI::App& program) {
   app->get_option("--ctx")->description(
       "tokens in a window, whose first is context only (default: 512, at most the model's)");
   app->add_option("-f,--file", options->text_path, "the text; - is standard input")->required();
+  app->add_flag("--routing", options->routing, "also say how the layers' routers spread the tokens over their experts (slower)");
   app->add_flag("--json", options->json, "print a JSON object");
   app->callback([options] { perplexity(*options); });
 }

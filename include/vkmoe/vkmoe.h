@@ -205,6 +205,8 @@ typedef struct vkmoe_session_options {
                               tokens: ask for no more than the original context to get what was trained with it */
   uint32_t chunk_tokens;   /* most tokens that one pass over the model takes while feeding; 0: chosen by the library */
   int profile;             /* 1: take a timestamp around every kernel, for vkmoe_session_stats_json() */
+  int routing;             /* 1: add up how tokens that are fed are routed, for vkmoe_session_stats_json(); slower, since
+                              every layer's routing is read back */
 } vkmoe_session_options;
 VKMOE_API void vkmoe_session_options_init(vkmoe_session_options *options);
 
@@ -271,7 +273,12 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
- * bytes; with options.profile also time in nanoseconds and number of dispatches by kernel. */
+ * bytes; with options.profile also time in nanoseconds and number of dispatches by kernel. With options.routing also a
+ * list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load", the share of all kept
+ * assignments that each expert got; "importance", the sum of its weights (Shazeer et al. 2017, eq. 6), and
+ * "importance_cv2", the squared coefficient of variation of that (eq. 7); "fraction_dropped", assignments that found no
+ * room; "load_balance_loss" (Fedus et al. 2022, eq. 4: 1 when balanced); "z_loss" (Zoph et al. 2022, eq. 5);
+ * "router_entropy", mean entropy of a token's softmax, and "load_entropy", both in nats. */
 VKMOE_API vkmoe_status vkmoe_session_stats_json(vkmoe_session *session, char **text);
 
 #ifdef __cplusplus

@@ -64,6 +64,7 @@ DeviceSession::Pass DeviceSession::record_pass(const Model& model, const Activat
                                                const std::function<void(Recorder&)>& last) {
   Pass made;
   uint32_t n_layers = model.hyper.n_layers, piece = n <= short_pass ? n_layers : std::max(1u, n_layers / 8);
+  if (!routing_.empty()) piece = 1;  // the next layer's routing takes the place of this one's
   for (uint32_t begin = 0; begin < n_layers; begin += piece) {
     uint32_t end = std::min(begin + piece, n_layers);
     made.push_back(record(cat(name, ", layers ", begin, " to ", end - 1), [&](Recorder& r) {
@@ -168,10 +169,31 @@ void DeviceSession::forward(const int32_t* new_ids, uint32_t count, uint32_t pos
     set_step(new_ids + done, n, position + done);
     std::vector<const Recording*> pieces;
     for (const auto& piece : pass(n)) pieces.push_back(piece.get());
-    run(pieces);
+    if (routing_.empty()) run(pieces);
+    for (uint32_t layer = 0; !routing_.empty() && layer < pieces.size(); ++layer) {
+      run({pieces[layer]});
+      add_routing(layer, n);
+    }
     if (all_logits) copy_all_logits(n, all_logits + uint64_t(done) * model_->hyper.vocab);
     done += n;
   }
+}
+
+void DeviceSession::add_routing(uint32_t layer, uint32_t n_tokens) {
+  auto watched = routing_.find(layer);
+  if (watched == routing_.end()) return;
+  const Hyper& h = model_->hyper;
+  size_t n = size_t(n_tokens) * h.top_k;
+  std::vector<float> rows(size_t(n_tokens) * a_.router.stride), logits, weights(n);
+  std::vector<uint32_t> ids(n), chosen(n);
+  auto read = [&](const BufferView& from, auto& to) { model_->device->read_back(from.buffer, from.offset, to.data(), to.size() * 4); };
+  read(a_.router.view, rows);
+  read(a_.routing.weights, weights);
+  read(a_.routing.ids, ids);
+  read(h.gate.drop ? a_.routing.chosen : a_.routing.ids, chosen);
+  for (uint32_t t = 0; t < n_tokens; ++t)
+    logits.insert(logits.end(), &rows[size_t(t) * a_.router.stride], &rows[size_t(t) * a_.router.stride] + h.n_experts);
+  watched->second.add(logits, chosen, ids, weights);
 }
 
 void DeviceSession::copy_all_logits(uint32_t n_tokens, float* out) {
@@ -262,7 +284,8 @@ nlohmann::json DeviceSession::stats() const {
           {"device_bytes", now.memory_bytes},
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},
-          {"kernels", kernels}};
+          {"kernels", kernels},
+          {"routing", routing_json()}};
 }
 
 }  // namespace vkmoe

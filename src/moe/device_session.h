@@ -34,6 +34,7 @@ class DeviceSession : public Session {
                    const std::function<void(Recorder&)>& first, const std::function<void(Recorder&)>& last);
   std::unique_ptr<Recording> record(const std::string& name, const std::function<void(Recorder&)>& body);
   void run(const std::vector<const Recording*>& recordings);
+  void add_routing(uint32_t layer, uint32_t n_tokens);  // of the layer that ran last
   void check_length(uint32_t keys) const;
   void set_step(const int32_t* ids, uint32_t count, uint32_t position);
   void set_rule(const SampleRule& rule);

@@ -2,6 +2,7 @@
 // was read back or computed by the reference; nothing here runs on the device.
 #pragma once
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <vector>
 
 namespace vkmoe {
@@ -18,10 +19,27 @@ struct RouteStats {
   double load_entropy = 0;         // entropy of the load, in nats; log(n_experts) when balanced
 };
 
+// Adds up any number of passes.
+//
 // logits (n_tokens, n_experts), row by row. chosen (n_tokens, top_k): experts as the gate ranked them, before drops. ids
 // and weights (n_tokens, top_k): after drops, NO_EXPERT and 0 where dropped (an assignment of weight 0 counts as dropped).
 // Fails with VKMOE_ERROR_INVALID_ARGUMENT where the sizes do not fit together or an id is out of range.
-RouteStats route_stats(uint32_t n_experts, uint32_t top_k, const std::vector<float>& logits, const std::vector<uint32_t>& chosen,
-                       const std::vector<uint32_t>& ids, const std::vector<float>& weights);
+class RouteSums {
+ public:
+  RouteSums(uint32_t n_experts, uint32_t top_k);
+  void add(const std::vector<float>& logits, const std::vector<uint32_t>& chosen, const std::vector<uint32_t>& ids,
+           const std::vector<float>& weights);
+  RouteStats stats() const;
+  nlohmann::json json() const;  // the names of RouteStats, and "tokens"
+
+ private:
+  void check_sizes(size_t logits, const std::vector<uint32_t>& chosen, const std::vector<uint32_t>& ids, size_t weights) const;
+
+  uint32_t n_experts_, top_k_;
+  uint64_t tokens_ = 0;
+  std::vector<uint64_t> kept_, first_choice_;     // (n_experts) assignments
+  std::vector<double> importance_, probability_;  // (n_experts)
+  double z_ = 0, entropy_ = 0;
+};
 
 }  // namespace vkmoe

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "moe/model_spec.h"
 
 namespace vkmoe {
 
@@ -10,6 +11,20 @@ void Session::rewind(uint32_t position) {
   if (position > ids_.size())
     fail(VKMOE_ERROR_INVALID_ARGUMENT, "cannot rewind to token ", position, ": the context holds ", ids_.size());
   ids_.resize(position);
+}
+
+void Session::watch_routing(const Hyper& hyper) {
+  for (uint32_t layer = 0; layer < hyper.n_layers; ++layer)
+    if (hyper.layer_has_experts[layer]) routing_.emplace(layer, RouteSums(hyper.n_experts, hyper.top_k));
+}
+
+nlohmann::json Session::routing_json() const {
+  nlohmann::json layers = nlohmann::json::array();
+  for (const auto& [layer, sums] : routing_) {
+    layers.push_back(sums.json());
+    layers.back()["layer"] = layer;
+  }
+  return layers;
 }
 
 void Session::check_cancelled() {

@@ -4,12 +4,16 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "moe/route_stats.h"
 #include "shared/sample.h"
 
 namespace vkmoe {
+
+struct Hyper;
 
 class Session {
  public:
@@ -36,6 +40,9 @@ class Session {
   void cancel() { cancelled_ = true; }
   virtual nlohmann::json stats() const = 0;
 
+  // From now on the routing of tokens that are fed (not of generated ones, nor an encoder's) is added up for stats().
+  void watch_routing(const Hyper& hyper);
+
  protected:
   // Evaluates tokens at `position`; the cache holds all before it.
   virtual void forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) = 0;
@@ -47,7 +54,9 @@ class Session {
 
   void check_cancelled();
   const std::vector<int32_t>& ids() const { return ids_; }
+  nlohmann::json routing_json() const;  // a list of RouteSums::json() with "layer"
   uint64_t tokens_fed_ = 0, tokens_generated_ = 0;
+  std::map<uint32_t, RouteSums> routing_;  // of layers with experts; empty: not watched
 
  private:
   void check_ids(const int32_t* ids, size_t count) const;

@@ -224,6 +224,32 @@ TEST_SUITE("perplexity") {
   }
 }
 
+TEST_CASE("perplexity --routing says how tokens were spread over the experts, on the device as by the reference") {
+  const std::string text = "A lighthouse is a tower with a light that warns ships at sea of rocks.";
+  auto routing = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"perplexity", "-m", default_gguf, "-f", "-", "--routing", "--json"});
+    const json result = json_of(vkmoe(more, {}, text));
+    CHECK(result["routing"].size() == 6);
+    for (const json& layer : result["routing"]) CHECK(layer["tokens"] == result["ids"]);
+    return result["routing"];
+  };
+  const json device = routing({}), reference = routing({"--reference"});
+  for (size_t i = 0; i < device.size(); ++i) {
+    CHECK(device[i]["layer"] == i);
+    CHECK(device[i]["load"].size() == 16);
+    double load = 0;
+    for (double share : device[i]["load"]) load += share;
+    CHECK(load == doctest::Approx(1));
+    CHECK(device[i]["fraction_dropped"] == 0);
+    CHECK(device[i]["load"] == reference[i]["load"]);
+    for (const char* name : {"load_balance_loss", "z_loss", "router_entropy", "load_entropy", "importance_cv2"})
+      CHECK(device[i][name].get<double>() == doctest::Approx(reference[i][name].get<double>()).epsilon(1e-3));
+  }
+  const Result table = vkmoe({"perplexity", "-m", default_gguf, "-f", "-", "--routing"}, {}, text);
+  check_success(table);
+  CHECK(std::count(table.out.begin(), table.out.end(), '\n') == 2 + 6);
+}
+
 TEST_CASE("inspect") {
   const json model = json_of(vkmoe({"inspect", "-m", default_gguf, "--json"}));
   CHECK(model["architecture"] == "qwen3_moe");

@@ -135,6 +135,62 @@ Routed reference_route(const Json& c, GateRule rule, const std::vector<float>& b
   return routed;
 }
 
+// The key cache's layout: (head_dim / 4, capacity, 4) of one head.
+std::vector<float> cached_keys(const std::vector<float>& keys, uint32_t head_dim) {
+  std::vector<float> cached(keys.size());
+  size_t capacity = keys.size() / head_dim;
+  for (size_t i = 0; i < keys.size(); ++i) cached[(i % head_dim / 4 * capacity + i / head_dim) * 4 + i % 4] = keys[i];
+  return cached;
+}
+
+// One query over all keys on the device, in one workgroup or with the keys shared out; a softcap of 0 means none.
+std::vector<float> device_attention(const Json& c, float softcap, bool share_keys) {
+  std::vector<float> keys = flat<float>(c.at("keys")), values = flat<float>(c.at("values")), query = c.at("query");
+  uint32_t d = uint32_t(query.size()), n_keys = uint32_t(keys.size() / d);
+  AttentionParams p = {};
+  p.n_tokens = p.n_heads = p.n_kv_heads = p.max_blocks = 1;
+  p.head_dim = p.value_dim = p.out_stride = d;
+  p.capacity = n_keys;
+  p.scale = c.at("scale");
+  p.softcap = softcap;
+  BufferView step = upload(std::vector<uint32_t>{n_keys - 1, n_keys, 0, 0}), groups = space(4), y = space(d), none = space(4);
+  BufferView queries = upload(query), partials = space(4 + d);
+  KvCache cache = {upload(cached_keys(keys, d)), upload(values)};
+  run([&](Recorder& r) {
+    Tuning tuning = r.tuning;
+    tuning.share_keys = share_keys;
+    Recorder shared{r.device, r.recording, tuning};
+    begin_step(shared, step, groups, 1, 1, d, {KeySpan{}}, false);
+    attention(shared, step, queries, cache, {y, d}, partials, groups, none, none, p);
+  });
+  return download<float>(y, d);
+}
+
+// A head as query and as key, turned at its position: the query, then the key from the cache.
+std::vector<float> device_rotation(const Json& c, uint32_t interleaved) {
+  std::vector<float> head = c.at("head"), angles;
+  uint32_t d = uint32_t(head.size()), position = c.at("position"), capacity = position + 2;
+  RopeParams p = {};
+  p.n_tokens = p.n_heads = p.n_kv_heads = 1;
+  p.head_dim = d;
+  p.rotary_dim = c.at("rotary_dim");
+  p.interleaved = interleaved;
+  p.qkv_stride = 3 * d;
+  p.capacity = capacity;
+  std::vector<double> frequencies = rope_frequencies({}, c.at("theta"), p.rotary_dim, capacity);
+  for (uint32_t at = 0; at < capacity; ++at)
+    for (double f : frequencies) angles.insert(angles.end(), {float(std::cos(at * f)), float(std::sin(at * f))});
+  std::vector<float> qkv;
+  for (int part = 0; part < 3; ++part) qkv.insert(qkv.end(), head.begin(), head.end());
+  KvCache cache = {space(d * capacity), space(d * capacity)};
+  BufferView step = upload(std::vector<uint32_t>{position, position + 1, 0, 0}), queries = space(d), none = space(4);
+  BufferView rows = upload(qkv), table = upload(angles);
+  run([&](Recorder& r) { rope_cache(r, step, {rows, 3 * d}, none, table, queries, cache, p); });
+  std::vector<float> turned = download<float>(queries, d), keys = download<float>(cache.keys, d * capacity);
+  for (uint32_t i = 0; i < d; ++i) turned.push_back(keys[(i / 4 * capacity + position) * 4 + i % 4]);
+  return turned;
+}
+
 // Inputs are below 16 in size: exp is good to 35 units in the last place (Vulkan), which some sums and quotients follow.
 void check_close(const std::vector<float>& got, const std::vector<double>& want, double relative = 200 * 0x1p-23) {
   REQUIRE(got.size() == want.size());
@@ -161,7 +217,16 @@ TEST_CASE("known answers: every routing rule, by reference and device, and its s
     check_close(got.weights, weights);
 
     if (rule.choose == CHOOSE_TREE) continue;  // logits of groups have no place in the statistics
-    RouteStats stats = route_stats(rule.n_experts, rule.top_k, flat<float>(c.at("logits")), got.chosen, got.ids, got.weights);
+    RouteSums sums(rule.n_experts, rule.top_k);
+    std::vector<float> logits = flat<float>(c.at("logits"));
+    size_t part = 2;  // tokens of a first pass, to be added to the rest
+    auto add = [&](size_t first, size_t end) {
+      auto cut = [&](const auto& all, size_t width) { return std::decay_t<decltype(all)>(all.begin() + first * width, all.begin() + end * width); };
+      sums.add(cut(logits, rule.n_experts), cut(got.chosen, rule.top_k), cut(got.ids, rule.top_k), cut(got.weights, rule.top_k));
+    };
+    add(0, part);
+    add(part, logits.size() / rule.n_experts);
+    RouteStats stats = sums.stats();
     const Json& want = c.at("stats");
     check_close({stats.load.begin(), stats.load.end()}, want.at("load"));
     check_close({stats.importance.begin(), stats.importance.end()}, want.at("importance"));
@@ -194,8 +259,15 @@ TEST_CASE("known answers: norms, rotation, attention and random numbers") {
 
   const Json& attention = all.at("attention");
   std::vector<float> query = attention.at("query"), keys = flat<float>(attention.at("keys")), values = flat<float>(attention.at("values"));
-  for (const auto& [softcap, want] : attention.at("by_softcap").items())
+  for (const auto& [softcap, want] : attention.at("by_softcap").items()) {
     check_close(ref::attend(query.data(), {keys.data(), 8, 8}, {values.data(), 8, 8}, 5, attention.at("scale"), std::stof(softcap)), want);
+    for (bool share_keys : {false, true}) check_close(device_attention(attention, std::stof(softcap), share_keys), want);
+  }
+  for (uint32_t interleaved : {0u, 1u}) {
+    std::vector<double> want = all.at("rope").at("by_interleaved").at(std::to_string(interleaved)), both = want;
+    both.insert(both.end(), want.begin(), want.end());
+    check_close(device_rotation(all.at("rope"), interleaved), both);
+  }
 
   std::array<uint32_t, 4> counter = all.at("philox").at("counter"), words = all.at("philox").at("words");
   CHECK(ref::philox(counter, all.at("philox").at("key")[0], all.at("philox").at("key")[1]) == words);
@@ -203,8 +275,48 @@ TEST_CASE("known answers: norms, rotation, attention and random numbers") {
   check_no_validation_messages();
 }
 
+TEST_CASE("known answers: matmul and SwiGLU, by reference and device, in every height of tiles") {
+  const Json& c = answers().at("operations").at("matmul");
+  uint32_t n = c.at("n"), k = c.at("k");
+  std::vector<float> x = flat<float>(c.at("x")), gate = flat<float>(c.at("gate")), up = flat<float>(c.at("up")), bias = c.at("bias");
+  std::vector<uint8_t> q8_0 = c.at("q8_0");
+  auto tensor = [&](const char* format, const auto& values) {
+    return Tensor{"known answer", find_format(format), {n, k}, reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(values[0])};
+  };
+  const Tensor gate_tensor = tensor("F32", gate), up_tensor = tensor("F32", up), q8_0_tensor = tensor("Q8_0", q8_0);
+  auto matrix = [&](const Tensor& t) { return Matrix{n, k, {{{&t, 0, n, 1}}}, {}}; };
+  const Matrix gate_matrix = matrix(gate_tensor), up_matrix = matrix(up_tensor), q8_0_matrix = matrix(q8_0_tensor);
+  auto place = [&](const Matrix& m, const Matrix* with) { return place_weight(*device(), m, with, "known answer", [](uint64_t) {}); };
+  Weight plain = place(gate_matrix, nullptr), pair = place(gate_matrix, &up_matrix), quantized = place(q8_0_matrix, nullptr);
+  plain.bias = upload(bias).buffer;
+  uint32_t rows = uint32_t(x.size() / k);
+  // The error of a sum follows its norm, not its value.
+  auto check_rows = [&](const Weight& weight, uint32_t epilogue, uint32_t at_once, const Json& answer) {
+    std::vector<double> want = flat<double>(answer);
+    for (uint32_t first = 0; first + at_once <= rows; first += at_once) {
+      Rows in = {upload(x), k}, y = {space(at_once * n), n};
+      run([&](Recorder& r) { matmul(r, {.weight = weight, .x = in, .y = y, .n_rows = at_once, .x_first = first, .epilogue = epilogue}); });
+      std::vector<float> got = download<float>(y.view, at_once * n);
+      for (size_t i = 0; i < got.size(); ++i) CHECK(std::abs(got[i] - want[first * n + i]) < 1e-3 * (1 + std::abs(want[first * n + i])));
+    }
+  };
+  for (uint32_t at_once : {1u, rows}) {
+    check_rows(plain, EPILOGUE_STORE, at_once, c.at("plain"));
+    check_rows(pair, EPILOGUE_GATED, at_once, c.at("swiglu"));
+    check_rows(quantized, EPILOGUE_STORE, at_once, c.at("of_q8_0"));
+  }
+  for (uint32_t t = 0; t < rows; ++t) {
+    std::vector<float> y = ref::matvec(q8_0_matrix, 0, &x[t * k]);
+    for (uint32_t i = 0; i < n; ++i) CHECK(y[i] == doctest::Approx(c.at("of_q8_0")[t][i].get<double>()).epsilon(1e-5));
+  }
+  check_no_validation_messages();
+}
+
 TEST_CASE("statistics turn down what does not fit together") {
-  CHECK_THROWS_WITH(route_stats(2, 1, {0, 0, 0}, {0}, {0}, {1}), doctest::Contains("3 logits"));
-  CHECK_THROWS_WITH(route_stats(2, 1, {0, 0}, {2}, {0}, {1}), doctest::Contains("found 2"));
-  CHECK(route_stats(2, 1, {}, {}, {}, {}).load == std::vector<double>{0, 0});
+  RouteSums sums(2, 1);
+  CHECK_THROWS_WITH(sums.add({0, 0, 0}, {0}, {0}, {1}), doctest::Contains("3 logits"));
+  CHECK_THROWS_WITH(sums.add({0, 0}, {2}, {0}, {1}), doctest::Contains("found 2"));
+  CHECK_THROWS_WITH(RouteSums(0, 1), doctest::Contains("0 experts"));
+  sums.add({}, {}, {}, {});
+  CHECK(sums.stats().load == std::vector<double>{0, 0});
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <map>
 #include <vector>
 
 #include "moe/model_spec.h"
@@ -84,6 +85,7 @@ class RefStack {
   // A decoder's layers attend to these rows of its encoder from now on.
   void set_input(const Rows& encoded);
   std::vector<Choice> choices;  // of each layer for the last token
+  std::map<uint32_t, RouteSums>* routing = nullptr;  // by layer, to which what is routed is added
 
  private:
   Rows embed(const int32_t* ids, uint32_t count, uint32_t position) const;

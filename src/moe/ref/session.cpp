@@ -45,6 +45,19 @@ std::vector<float> feed_forward(const Activation& activation, const Matrix& gate
   return matvec(down, expert, hidden.data());
 }
 
+void add_routing(GateRule rule, const Rows& logits, const std::vector<float>& bias, const std::vector<Choice>& all, RouteSums& sums) {
+  rule.drop = DROP_NONE;
+  std::vector<float> flat_logits, weights;
+  std::vector<uint32_t> chosen, ids;
+  for (const auto& row : logits) flat_logits.insert(flat_logits.end(), row.begin(), row.end());
+  for (const Choice& choice : route(rule, logits, bias)) chosen.insert(chosen.end(), choice.experts.begin(), choice.experts.end());
+  for (const Choice& choice : all) {
+    ids.insert(ids.end(), choice.experts.begin(), choice.experts.end());
+    weights.insert(weights.end(), choice.weights.begin(), choice.weights.end());
+  }
+  sums.add(flat_logits, chosen, ids, weights);
+}
+
 }  // namespace
 
 RefStack::RefStack(const ModelSpec& spec, uint32_t capacity_tokens)
@@ -209,7 +222,9 @@ Rows RefStack::experts(const LayerSpec& layer, uint32_t index, const Rows& x) {
     std::vector<float> bias;
     if (layer.router_bias) bias = vector_values(*layer.router_bias);
     for (const auto& row : normed) logits.push_back(matvec(layer.router, 0, row.data()));
-    all = route(gate_rule(h, uint32_t(x.size())), logits, bias);
+    GateRule rule = gate_rule(h, uint32_t(x.size()));
+    all = route(rule, logits, bias);
+    if (routing) add_routing(rule, logits, bias, all, routing->at(index));
   }
   for (size_t t = 0; t < x.size(); ++t) sums.push_back(expert_sum(layer, all[t], normed[t]));
   choices[index] = all.back();
@@ -276,6 +291,7 @@ RefSession::RefSession(std::shared_ptr<const ModelSpec> spec, uint32_t capacity_
 void RefSession::forward(const int32_t* ids, uint32_t count, uint32_t position, float* all_logits) {
   const Hyper& h = spec_->hyper;
   uint32_t at_once = h.gate.drop ? count : 1;  // a capacity is one of all tokens
+  stack_.routing = routing_.empty() ? nullptr : &routing_;
   for (uint32_t done = 0; done < count; done += at_once) {
     check_cancelled();
     for (const std::vector<float>& row : stack_.run(ids + done, at_once, position + done)) {
@@ -300,7 +316,7 @@ int32_t RefSession::choose(const SampleRule& rule) { return ref::sample(rule, lo
 nlohmann::json RefSession::stats() const {
   return {{"tokens_fed", tokens_fed_}, {"tokens_generated", tokens_generated_}, {"submits", 0}, {"dispatches", 0},
           {"bytes_read_back", 0}, {"bytes_uploaded", 0}, {"device_bytes", 0}, {"peak_device_bytes", 0},
-          {"bytes_per_token", 0}, {"kernels", nlohmann::json::array()}};
+          {"bytes_per_token", 0}, {"kernels", nlohmann::json::array()}, {"routing", routing_json()}};
 }
 
 }  // namespace vkmoe::ref
