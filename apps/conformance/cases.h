@@ -13,6 +13,7 @@ struct Case {
 };
 using Cases = std::vector<Case>;
 
+void add_add_positions(Cases& cases);
 void add_attention(Cases& cases);
 void add_begin_step(Cases& cases);
 void add_capacity(Cases& cases);

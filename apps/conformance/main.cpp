@@ -91,6 +91,10 @@ void print_case(const Case& c, const Report& r, bool verbose) {
   }
 }
 
+std::string summary(const Tally& t) {
+  return cat(t.passed, " passed, ", t.failed, " failed, ", t.skipped, " that the device cannot run");
+}
+
 Report run(const Options& options) {
   std::vector<Case> cases = choose(options);
   std::shared_ptr<Device> device = Device::open(options.device);
@@ -114,8 +118,8 @@ Report run(const Options& options) {
     }
   }
   report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  print(cat(all.passed, " passed, ", all.failed, " failed, ", all.skipped, " that the device cannot run, in ",
-            fixed(report["seconds"], 1), " s", lost ? "; the device was lost, the rest was not run" : "", "\n"));
+  print(cat(summary(all), ", in ", fixed(report["seconds"], 1), " s",
+            lost ? "; the device was lost, the rest was not run" : "", "\n"));
   return report;
 }
 
@@ -125,7 +129,12 @@ int work(const Options& options) {
     return 0;
   }
   std::vector<Report> reports;
-  for (const std::string& path : options.reports) reports.push_back(read_report(path));
+  for (const std::string& path : options.reports) {
+    reports.push_back(read_report(path));
+    Tally all;
+    for (const Report& result : reports.back().at("cases")) all.add(result);
+    print(cat(path, ": ", reports.back().at("device").at("name").get<std::string>(), ", ", summary(all), "\n"));
+  }
   if (reports.empty()) reports.push_back(run(options));
   if (!options.json.empty()) {
     if (reports.size() > 1) throw Failure("--json writes one report, not " + std::to_string(reports.size()), 2);
@@ -164,7 +173,7 @@ int main(int argc, char** argv) {
   program.add_flag("-v,--verbose", options.verbose, "print every case, with its worst error, bound and time");
   program.add_option("--json", options.json, "write the report to this file");
   program.add_option("--html", options.html, "write a page to look at to this file");
-  program.add_option("reports", options.reports, "reports of --json to be joined into the page of --html; nothing is run");
+  program.add_option("reports", options.reports, "reports of --json: their counts, and the page of --html over all of them; nothing is run");
   try {
     program.parse(argc, argv);
     return work(options);

@@ -87,18 +87,22 @@ std::string device_heads(const std::vector<Report>& reports) {
   return html;
 }
 
+Tally tally_of(const Report& report, const std::string& kernel) {
+  Tally tally;
+  for (const Report& result : report.at("cases"))
+    if (kernel.empty() || result.at("kernel") == kernel) tally.add(result);
+  return tally;
+}
+
 std::string overview(const std::vector<Report>& reports, const std::vector<std::string>& kernels) {
   std::string html = cat("<table><tr><th>kernel</th>", device_heads(reports), "</tr>");
-  for (const std::string& kernel : kernels) {
-    html += cat("<tr><th>", escape(kernel), "</th>");
-    for (const Report& report : reports) {
-      Tally tally;
-      for (const Report& result : report.at("cases"))
-        if (result.at("kernel") == kernel) tally.add(result);
-      html += cell(tally);
-    }
+  auto row = [&](const std::string& title, const std::string& kernel) {  // "": all kernels
+    html += cat("<tr><th>", escape(title), "</th>");
+    for (const Report& report : reports) html += cell(tally_of(report, kernel));
     html += "</tr>";
-  }
+  };
+  row("all", "");
+  for (const std::string& kernel : kernels) row(kernel, kernel);
   return html + "</table>";
 }
 
@@ -115,7 +119,9 @@ std::string failures(const std::vector<Report>& reports) {
 }
 
 std::string details(const std::vector<Report>& reports, const std::string& kernel) {
-  std::string html = cat("<details", reports.size() == 1 || kernel == "matmul" ? " open" : "", "><summary>", escape(kernel),
+  bool open = reports.size() == 1;  // of several, what failed somewhere
+  for (const Report& report : reports) open = open || tally_of(report, kernel).failed > 0;
+  std::string html = cat("<details", open ? " open" : "", "><summary>", escape(kernel),
                          "</summary><table class=cases>");
   for (const std::string& variant : names(reports, "variant", kernel)) {
     html += cat("<tr><td>", escape(variant), "</td>");
@@ -143,7 +149,7 @@ std::string kernel_line(const std::string& kernel, const Tally& t) {
   char text[160];
   std::string counts = cat(t.passed, " passed", t.failed ? cat(", ", t.failed, " FAILED") : "", t.skipped ? cat(", ", t.skipped, " cannot run") : "");
   std::string worst = t.worst > 0 ? "worst " + fixed(t.worst, 2) + " of its bound" : "exact";
-  std::snprintf(text, sizeof text, "%-12s %-40s %-24s %9.1f ms\n", kernel.c_str(), counts.c_str(), worst.c_str(), t.milliseconds);
+  std::snprintf(text, sizeof text, "%-13s %-40s %-24s %9.1f ms\n", kernel.c_str(), counts.c_str(), worst.c_str(), t.milliseconds);
   return text;
 }
 

@@ -31,6 +31,7 @@ TEST_CASE("the quick set passes, and says so in JSON and as a page") {
 
   const Result joined = conformance({scratch / "a.json", scratch / "a.json", "--html", scratch / "both.html"});
   check_success(joined);
+  CHECK(joined.out.find(std::to_string(passed) + " passed, 0 failed") != std::string::npos);
   CHECK(read_file(scratch / "both.html").size() > page.size());
 }
 

@@ -167,6 +167,52 @@ void check_attention(Check& check, const Tuning& tuning, const Shape& s) {
   }
 }
 
+// The end of a cache of 128 MiB of keys and as much of values, the least that a device must be able to bind, through
+// rope_cache and attention with a window: the bits of a small cache whose blocks of keys lie alike.
+std::vector<float> run_at_end(Check& check, const Tuning& tuning, uint32_t capacity, const std::vector<float>& keys,
+                              const std::vector<float>& values, const std::vector<float>& qkv, uint32_t n_tokens) {
+  constexpr uint32_t d = 64, n_heads = 2;
+  uint32_t filled = uint32_t(values.size() / d), position = capacity - 3 - n_tokens;
+  Device& device = check.device();
+  auto cache = [&](const char* name) { return device.create_buffer(uint64_t(capacity) * d * 4, MemoryUse::device, name); };
+  Buffer key_cache = cache("keys"), value_cache = cache("values");
+  for (uint64_t i = 0; i < d / 4; ++i)
+    device.upload(key_cache, ((i + 1) * capacity - filled) * 16, &keys[i * filled * 4], filled * 16);
+  device.upload(value_cache, uint64_t(capacity - filled) * d * 4, values.data(), values.size() * 4);
+  RopeParams rope = {};
+  AttentionParams p = {};
+  Rows rows = check.input_rows(qkv, (n_heads + 2) * d, "qkv"), y = check.output_rows(n_tokens, n_heads * d);
+  rope.n_tokens = p.n_tokens = n_tokens;
+  rope.n_heads = p.n_heads = n_heads;
+  rope.n_kv_heads = p.n_kv_heads = 1;
+  rope.head_dim = p.head_dim = p.value_dim = d;
+  rope.capacity = p.capacity = capacity;
+  rope.qkv_stride = rows.stride;
+  p.out_stride = y.stride;
+  p.span = {40, 0};
+  p.max_blocks = uint32_t(ceil_div(capacity, KEY_BLOCK));
+  p.scale = 0.125f;
+  BufferView step = check.input(std::vector<uint32_t>{position, position + n_tokens, 0, 0}, "step"), none = check.input(std::vector<float>(4), "none");
+  BufferView queries = check.output(size_t(n_tokens) * n_heads * d, "queries"), groups = check.output(4, "groups");
+  Buffer partials = device.create_buffer(uint64_t(n_heads) * p.max_blocks * (4 + d) * 4, MemoryUse::device, "partials");
+  check.run(tuning, [&](Recorder& r) {
+    begin_step(r, step, groups, n_heads, 1, d, {p.span}, false);
+    rope_cache(r, step, rows, none, none, queries, {key_cache, value_cache}, rope);
+    attention(r, step, queries, {key_cache, value_cache}, y, partials, groups, none, none, p);
+  });
+  return check.read_rows(y, n_tokens, n_heads * d);
+}
+
+void check_large_cache(Check& check, uint32_t n_tokens, bool share_keys) {
+  constexpr uint32_t d = 64, filled = 96, large = (128 << 20) / (d * 4);
+  std::vector<float> keys = random_values(check, filled * d), values = random_values(check, filled * d);
+  std::vector<float> qkv = random_values(check, size_t(n_tokens) * 4 * d, 2);
+  Tuning tuning = with_lanes(check, 8);
+  tuning.share_keys = share_keys;
+  check.equal("y", run_at_end(check, tuning, large, keys, values, qkv, n_tokens),
+              run_at_end(check, tuning, 2 * filled, keys, values, qkv, n_tokens));
+}
+
 }  // namespace
 
 void add_attention(Cases& cases) {
@@ -206,6 +252,8 @@ void add_attention(Cases& cases) {
                        [=](Check& check) { check_attention(check, with_lanes(check, lanes.lanes), s); }});
     }
   }
+  cases.push_back({"attention", "lanes=8", "cache=128MiB,tokens=2", true, [](Check& check) { check_large_cache(check, 2, false); }});
+  cases.push_back({"attention", "lanes=8", "cache=128MiB,tokens=1,keys-shared", true, [](Check& check) { check_large_cache(check, 1, true); }});
 }
 
 }  // namespace vkmoe::conformance

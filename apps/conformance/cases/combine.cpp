@@ -23,7 +23,10 @@ void check_combine(Check& check, const Tuning& tuning, const Shape& s) {
   std::iota(slot_of.begin(), slot_of.end(), 0u);
   bool direct = s.n_tokens == 1 || s.in_order;  // then slots are assignments, and what slot_of holds must not matter
   std::shuffle(slot_of.begin(), slot_of.end(), check.random);
-  for (uint32_t i = 0; s.drops && i < n; i += 3) slot_of[i] = NO_EXPERT;
+  for (uint32_t i = 0; s.drops && i < n; i += 3) {
+    slot_of[i] = NO_EXPERT;
+    weights[i] = std::numeric_limits<float>::quiet_NaN();  // must not matter
+  }
   std::vector<double> want, bound;
   for (uint32_t t = 0; t < s.n_tokens; ++t) {
     for (uint32_t i = 0; i < s.width; ++i) {

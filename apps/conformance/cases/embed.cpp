@@ -1,4 +1,6 @@
 // embed: rows of the embedding table, exactly the values that the CPU decodes.
+#include <algorithm>
+
 #include "conformance/cases.h"
 #include "conformance/weights.h"
 #include "shared/matmul.h"
@@ -54,6 +56,26 @@ void check_large_binding(Check& check) {
   check.equal("y", check.read_rows(y, uint32_t(tokens.size()), 32), want);
 }
 
+// A shard that begins 12 GiB behind the start of its table, which is nowhere: rows that lie 2^32 bytes, or a row, before it
+// or behind it are other shards'.
+void check_far_shard(Check& check) {
+  RandomMatrix table(check, *find_format("F32"), 1, 2 * TILE_ROWS, 32);
+  Weight weight = place(check, table.matrix);
+  uint32_t wrap = uint32_t((uint64_t(1) << 32) / (weight.tile_quads * 16));  // tiles
+  uint32_t first = weight.shards[0].first_tile = 3 * wrap + 1;
+  weight.expert_tiles = first + 2;
+  weight.n = weight.expert_tiles * TILE_ROWS;
+  uint32_t begin = first * TILE_ROWS, end = weight.n;
+  std::vector<uint32_t> tokens = {begin, begin - 1, end - 1, begin - wrap * TILE_ROWS, begin + TILE_ROWS, 5, begin - 3 * wrap * TILE_ROWS, end};
+  std::vector<float> want = random_values(check, tokens.size() * 32);
+  Rows y = check.input_rows(want, 32, "y");
+  for (size_t i = 0; i < tokens.size(); ++i)
+    if (tokens[i] >= begin && tokens[i] < end) std::copy_n(table.row(0, tokens[i] - begin), 32, &want[i * 32]);
+  BufferView ids = check.input(tokens, "tokens");
+  check.run(Tuning::of(check.caps()), [&](Recorder& r) { embed(r, weight, ids, y, uint32_t(tokens.size()), 1); });
+  check.equal("y", check.read_rows(y, uint32_t(tokens.size()), 32), want);
+}
+
 }  // namespace
 
 void add_embed(Cases& cases) {
@@ -69,6 +91,7 @@ void add_embed(Cases& cases) {
     }
   }
   cases.push_back({"embed", "f32", "binding=128MiB", true, check_large_binding});
+  cases.push_back({"embed", "f32", "shard-at=12GiB", true, check_far_shard});
   for (const Lanes& lanes : all_lanes()) {
     add(*find_format("F32"), lanes.lanes, lanes.quick, {33, 3, false, 0.5f});
     add(*find_format("Q8_0"), lanes.lanes, lanes.quick, {64, 9, false, 12});

@@ -124,6 +124,7 @@ const std::vector<Rule>& rules() {
       {"softmax-bias-least", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, 0.25f, 1}},            // ERNIE-4.5
       {"sigmoid", {0, 0, SCORE_SIGMOID, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, -INFINITY, 1}},
       {"sigmoid-of-chosen", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},         // Llama-4
+      {"softmax-bias-weight-sigmoid", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},  // weights of the logits
       {"sigmoid-bias-renorm", {0, 0, SCORE_SIGMOID, 1, 0, 0, 0, WEIGHT_SCORE, 1, 1e-6f, -INFINITY, 2.5f}},  // dots1
       {"sqrt-softplus-bias", {0, 0, SCORE_SQRT_SOFTPLUS, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 2}},  // DeepSeek-V4
       {"groups-by-maximum", {0, 0, SCORE_SOFTMAX, 0, 4, 2, GROUP_MAX, WEIGHT_SCORE, 0, 0, -INFINITY, 16}},    // DeepSeek-V2
@@ -317,6 +318,8 @@ void add_paper_rules(Cases& cases) {
   GateRule second = rule(8, 2, SCORE_SOFTMAX, WEIGHT_SCORE, 1);
   second.random_second = 1;
   papers.push_back({"random-second", second});
+  second.renormalize = RENORMALIZE_NONE;  // weights below a half, so that it matters which choice it is
+  papers.push_back({"random-second-plain", second});
   for (const Paper& p : papers) {
     for (const Lanes& lanes : all_lanes()) {
       cases.push_back({"gate", cat(p.name, ",lanes=", lanes.lanes), cat("experts=", p.rule.n_experts, ",top_k=", p.rule.top_k, ",tokens=9"),

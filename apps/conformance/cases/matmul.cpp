@@ -121,12 +121,13 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   check.equal("y of the plainest shape and F32", run_matmul(check, plain, f32, x, before, job, job.n_rows), got);
 }
 
-// Several matrices (heads), each with columns of x and y of its own.
+// Several matrices (heads), each with columns of x and y and biases of its own.
 void check_batch(Check& check, const Format& format, const Shape& shape) {
   uint32_t heads = 3, n = 40, k = columns(format, true) / 64 * 64, n_rows = 5;
   RandomMatrix w(check, format, heads, n, k, true);
   Weight weight = place(check, w.matrix);
-  std::vector<float> x = random_values(check, size_t(n_rows) * heads * k);
+  std::vector<float> x = random_values(check, size_t(n_rows) * heads * k), bias = random_values(check, heads * n, 3);
+  weight.bias = place_bias(check, bias);
   Rows in = check.input_rows(x, heads * k), y = check.output_rows(n_rows, heads * n);
   check.run(with_shape(check, shape), [&](Recorder& r) {
     matmul(r, {.weight = weight, .x = in, .y = y, .n_rows = n_rows, .x_batch = k, .y_batch = n});
@@ -134,13 +135,41 @@ void check_batch(Check& check, const Format& format, const Shape& shape) {
   std::vector<double> want, bound;
   for (uint32_t t = 0; t < n_rows; ++t) {
     for (uint32_t i = 0; i < heads * n; ++i) {
-      Product p = product(w.row(i / n, i % n), &x[(size_t(t) * heads + i / n) * k], k);
+      Product p = biased(product(w.row(i / n, i % n), &x[(size_t(t) * heads + i / n) * k], k), bias[i]);
       want.push_back(p.value);
       bound.push_back(p.bound);
     }
   }
   check.close("y", check.read_rows(y, n_rows, heads * n), want, bound);
   check.padding_untouched(y, n_rows, heads * n);
+}
+
+// The last two of 16,390 experts of 256 KiB: a shard that begins more than 4 GiB behind the first one, which is nowhere.
+// Experts 2^32 bytes before them are other shards', whose results are left alone.
+void check_far_shard(Check& check, const Shape& shape) {
+  uint32_t experts = 16390, here = 2, n = TILE_ROWS, k = 2048, n_rows = 2;
+  RandomMatrix w(check, *find_format("F32"), here, n, k, true);
+  Weight weight = place(check, w.matrix);
+  WeightShard& shard = weight.shards.at(0);
+  weight.n_experts = experts;
+  shard.first_tile = (experts - here) * weight.expert_tiles;
+  std::vector<int32_t> bases;
+  for (uint32_t e = 0; e < experts; ++e) bases.push_back(int32_t(e * weight.expert_tiles) - int32_t(shard.first_tile));
+  shard.bases = check.device().create_buffer(bases.size() * 4, MemoryUse::device, "bases");
+  check.device().upload(shard.bases, 0, bases.data(), bases.size() * 4);
+  std::vector<float> x = random_values(check, size_t(n_rows) * k), before = random_values(check, size_t(n_rows) * experts * n);
+  Rows in = check.input_rows(x, k), y = check.input_rows(before, experts * n, "y");
+  check.run(with_shape(check, shape), [&](Recorder& r) { matmul(r, {.weight = weight, .x = in, .y = y, .n_rows = n_rows, .y_batch = n}); });
+  std::vector<double> want(before.begin(), before.end()), bound(want.size(), 0.0);
+  for (uint32_t t = 0; t < n_rows; ++t) {
+    for (uint32_t i = 0; i < here * n; ++i) {
+      size_t at = (size_t(t) * experts + experts - here) * n + i;
+      Product p = product(w.row(i / n, i % n), &x[size_t(t) * k], k);
+      want[at] = p.value;
+      bound[at] = p.bound;
+    }
+  }
+  check.close("y", check.read_rows(y, n_rows, experts * n), want, bound);
 }
 
 void add(Cases& cases, const Format& format, const Shape& shape, const Job& job, bool quick) {
@@ -168,7 +197,7 @@ void add_matmul(Cases& cases) {
     for (uint32_t split : {1, 2, 4, 8}) {
       for (uint32_t pairs : {1, 2}) {
         Shape shape = {lane_rows, split, pairs, false};
-        bool chosen = pairs == 1 && ((lane_rows == 1 && (split == 4 || split == 2)) || (lane_rows == 4 && split == 1));
+        bool chosen = (lane_rows == 4 && split == 1) || (pairs == 1 && lane_rows == 1 && (split == 4 || split == 2));
         for (const Job& job : {store, accumulate, swiglu, one, many}) add(cases, f32, shape, job, chosen);
         for (const Job& job : {store, swiglu}) add(cases, *find_format("Q4_K"), shape, job, false);
       }
@@ -185,6 +214,8 @@ void add_matmul(Cases& cases) {
   }
   for (const Shape& shape : {plainest, Shape{1, 2, 1, false}, {4, 1, 1, true}})
     cases.push_back({"matmul", cat("f32,", shape.name()), "heads=3,tokens=5", true, [=, &f32](Check& check) { check_batch(check, f32, shape); }});
+  for (const Shape& shape : {plainest, Shape{1, 4, 1, false}})
+    cases.push_back({"matmul", cat("f32,", shape.name()), "shard-at=4GiB", true, [=](Check& check) { check_far_shard(check, shape); }});
 }
 
 }  // namespace vkmoe::conformance

@@ -15,12 +15,14 @@ struct Shape {
   uint32_t experts, top_k, tokens;
   const char* skew;  // how logits are bent
   bool shards, quick;
+  bool scaled_input = false;  // weights count where experts begin, not where they are combined (Llama 4)
 };
 
 struct Layer {
   RandomMatrix gate, up, down;
   Weight gate_up, down_weight;
   GateRule rule;
+  bool scaled_input;
 };
 
 struct Passed {
@@ -51,9 +53,10 @@ Passed run_layer(Check& check, const Tuning& tuning, const Layer& layer, const s
   BufferView bias = check.input(std::vector<float>(1), "bias");
   check.run(tuning, [&](Recorder& r) {
     route(r, layer.rule, rows, bias, routing, matmul_groups(r, layer.gate_up, layer.down_weight));
-    expert_matmul(r, {.weight = layer.gate_up, .x = x, .y = inner, .routing = routing, .use = 0, .epilogue = EPILOGUE_GATED});
+    expert_matmul(r, {.weight = layer.gate_up, .x = x, .y = inner, .routing = routing, .use = 0,
+                      .scaled_input = layer.scaled_input, .epilogue = EPILOGUE_GATED});
     expert_matmul(r, {.weight = layer.down_weight, .x = inner, .y = outs, .routing = routing, .use = 1});
-    combine(r, y, outs, hidden, routing, 1);
+    combine(r, y, outs, hidden, routing, 1, true, !layer.scaled_input);
   });
   check.padding_untouched(inner, n, ff);
   check.padding_untouched(outs, n, hidden);
@@ -77,6 +80,11 @@ void check_steps(Check& check, const Layer& layer, const std::vector<float>& log
       check.that(slot < got.ids.size(), "slot_of[", t * k + j, "]: found ", slot);
       for (uint32_t i = 0; i < ff; ++i) {
         Product g = product(layer.gate.row(e, i), &normed[t * hidden], hidden), u = product(layer.up.row(e, i), &normed[t * hidden], hidden);
+        for (Product* p : {&g, &u}) {
+          if (!layer.scaled_input) continue;
+          double weight = got.weights[t * k + j];
+          *p = {p->value * weight, (p->bound + half_ulp * std::abs(p->value)) * std::abs(weight)};
+        }
         double sigmoid = 1 / (1 + std::exp(-g.value)), silu = g.value * sigmoid;
         want_hidden[slot * ff + i] = silu * u.value;
         bound_hidden[slot * ff + i] = std::abs(silu) * u.bound + (std::abs(u.value) + u.bound) *
@@ -86,7 +94,7 @@ void check_steps(Check& check, const Layer& layer, const std::vector<float>& log
         Product d = product(layer.down.row(e, i), &got.hidden[slot * ff], ff);
         want_out[slot * hidden + i] = d.value;
         bound_out[slot * hidden + i] = d.bound;
-        double part = double(got.weights[t * k + j]) * got.out[slot * hidden + i];
+        double part = (layer.scaled_input ? 1.0 : got.weights[t * k + j]) * got.out[slot * hidden + i];
         want_x[t * hidden + i] += part;
         bound_x[t * hidden + i] += half_ulp * (k + 2) * std::abs(part);
       }
@@ -102,7 +110,7 @@ void check_layer(Check& check, const Tuning& tuning, const Format& format, const
   uint32_t hidden = columns(format), ff = hidden;
   Layer layer = {{check, format, s.experts, ff, hidden, true}, {check, format, s.experts, ff, hidden, true},
                  {check, format, s.experts, hidden, ff, true}, {}, {},
-                 {s.experts, s.top_k, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}};
+                 {s.experts, s.top_k, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}, s.scaled_input};
   layer.gate_up = place(check, layer.gate.matrix, &layer.up.matrix);
   layer.down_weight = place(check, layer.down.matrix);
   if (s.shards) {  // in the middle of an expert
@@ -133,7 +141,8 @@ void add_moe_layer(Cases& cases) {
   // Remainders of every tile height; more experts than tokens; an expert that everyone chooses; one expert.
   const std::vector<Shape> shapes = {{4, 2, 13, "random", true, true},    {3, 1, 9, "one-expert", false, true},
                                      {8, 2, 2, "random", false, true},    {6, 3, 21, "half-empty", true, true},
-                                     {1, 1, 5, "random", false, true},    {4, 4, 33, "random", false, false},
+                                     {1, 1, 5, "random", false, true},    {4, 2, 9, "random", false, true, true},
+                                     {4, 4, 33, "random", false, false},
                                      {16, 1, 40, "one-expert", true, false}, {5, 2, 150, "half-empty", false, false}};
   for (const char* tuning : {"device", "cpu", "gpu"}) {
     for (const Format* format : all_formats()) {
@@ -142,7 +151,7 @@ void add_moe_layer(Cases& cases) {
         bool first = &s == &shapes[0];
         if (!f32 && !first) continue;
         cases.push_back({"moe_layer", cat(lower_name(*format), ",tuning=", tuning),
-                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", s.skew, s.shards ? ",shards" : ""),
+                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", s.skew, s.shards ? ",shards" : "", s.scaled_input ? ",scaled-input" : ""),
                          s.quick && (f32 ? !device : device), [=, name = std::string(tuning)](Check& check) {
           Tuning chosen = name == "gpu" ? Tuning::gpu() : name == "cpu" ? Tuning::cpu(check.caps()) : Tuning::of(check.caps());
           check_layer(check, chosen, *format, s);
