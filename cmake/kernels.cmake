@@ -4,8 +4,10 @@
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
 find_program(SPIRV_OPT spirv-opt REQUIRED)
-set(VKMOE_FORMATS f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 nvfp4 tq1_0 tq2_0
-    iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s f8_e4m3)
+if(NOT DEFINED VKMOE_FORMATS)  # tools/mutation builds fewer
+  set(VKMOE_FORMATS f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 nvfp4 tq1_0 tq2_0
+      iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s f8_e4m3)
+endif()
 
 find_path(SPIRV_CROSS_INCLUDE spirv_cross_c.h PATH_SUFFIXES spirv_cross REQUIRED)
 find_library(SPIRV_CROSS_LIBRARY spirv-cross-c-shared REQUIRED)
