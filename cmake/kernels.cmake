@@ -1,6 +1,6 @@
 # Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
 # A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT,
-# and once more as NAME_texels_FORMAT where it has a variant for TEXELS.
+# and each kernel that has a variant for TEXELS once more, as NAME_texels or NAME_texels_FORMAT.
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
 find_program(SPIRV_OPT spirv-opt REQUIRED)
@@ -47,6 +47,9 @@ foreach(source ${kernel_sources})
     endforeach()
   else()
     vkmoe_compile_kernel(${source} ${stem})
+    if(has_texels_variant)
+      vkmoe_compile_kernel(${source} ${stem}_texels -DTEXELS)
+    endif()
   endif()
 endforeach()
 

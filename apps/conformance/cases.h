@@ -25,6 +25,7 @@ void add_matmul(Cases& cases);
 void add_moe_layer(Cases& cases);
 void add_norms(Cases& cases);
 void add_rope_cache(Cases& cases);
+void add_roofline(Cases& cases);
 void add_sample(Cases& cases);
 void add_sort(Cases& cases);
 

@@ -1,19 +1,10 @@
 // vkmoe bench: speed and cost of a prefill and of decoding. Counts beside the times do not depend on the machine.
 #include <algorithm>
+#include <map>
 
+#include "bench.h"
 #include "commands.h"
-#include "common.h"
 
-namespace {
-
-struct Options : RunOptions {
-  uint32_t prompt_tokens = 128, tokens = 32, repetitions = 3;
-  bool json = false, profile = false;
-};
-
-using Json = nlohmann::ordered_json;
-
-// The same ids on every machine.
 std::vector<int32_t> random_ids(uint32_t count, uint32_t vocab_size) {
   std::vector<int32_t> ids(count);
   uint32_t state = 12345;
@@ -24,13 +15,6 @@ std::vector<int32_t> random_ids(uint32_t count, uint32_t vocab_size) {
   return ids;
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return (values[n / 2] + values[(n - 1) / 2]) / 2;
-}
-
-// Goes on past tokens that end an answer.
 void decode(vkmoe_session* session, uint32_t tokens) {
   while (tokens > 0) {
     uint32_t made = 0;
@@ -41,13 +25,37 @@ void decode(vkmoe_session* session, uint32_t tokens) {
   }
 }
 
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const size_t n = values.size();
+  return (values[n / 2] + values[(n - 1) / 2]) / 2;
+}
+
 double difference(const nlohmann::json& after, const nlohmann::json& before, const char* key) {
   return after.at(key).get<double>() - before.at(key).get<double>();
 }
 
 struct Times {
   std::vector<double> first_token, prefill, decode;
+  // By phase and name: sums by key; with --profile.
+  std::map<std::pair<std::string, std::string>, std::map<std::string, double>> kernels;
 };
+
+constexpr const char* kernel_sums[] = {"dispatches", "nanoseconds", "bytes", "flops"};
+
+// What each kernel did between two states of a session.
+void add_kernels(const char* phase, const nlohmann::json& after, const nlohmann::json& before, Times& times) {
+  const auto add = [&](const nlohmann::json& kernel, double sign) {
+    auto& sums = times.kernels[{phase, kernel.at("name").get<std::string>()}];
+    for (const char* key : kernel_sums) sums[key] += sign * kernel.at(key).get<double>();
+  };
+  for (const auto& kernel : after.at("kernels")) add(kernel, 1);
+  for (const auto& kernel : before.at("kernels")) add(kernel, -1);
+}
 
 Json counts(const nlohmann::json& after, const nlohmann::json& before, double tokens) {
   return {{"dispatches", difference(after, before, "dispatches") / tokens},
@@ -56,7 +64,7 @@ Json counts(const nlohmann::json& after, const nlohmann::json& before, double to
 }
 
 // One repetition; returns the counts per token, of the prefill and of decoding.
-Json measure(vkmoe_session* session, const std::vector<int32_t>& ids, const Options& options, Times& times) {
+Json measure(vkmoe_session* session, const std::vector<int32_t>& ids, const BenchOptions& options, Times& times) {
   check(vkmoe_session_rewind(session, 0));
   const nlohmann::json start = session_stats(session);
   Stopwatch prefill_watch;
@@ -70,8 +78,71 @@ Json measure(vkmoe_session* session, const std::vector<int32_t>& ids, const Opti
   Stopwatch decode_watch;  // each of these tokens needs one pass over the model
   decode(session, options.tokens);
   times.decode.push_back(options.tokens / decode_watch.seconds());
-  return {{"prefill", counts(fed, start, double(ids.size()))},
-          {"decode", counts(session_stats(session), first, options.tokens)}};
+  const nlohmann::json end = session_stats(session);
+  add_kernels("prefill", fed, start, times);
+  add_kernels("decode", end, first, times);
+  return {{"prefill", counts(fed, start, double(ids.size()))}, {"decode", counts(end, first, options.tokens)}};
+}
+
+// Rates of what took `nanoseconds`, and the share of the roofline: the least time that the device would need for so many
+// bytes and operations, in relation to the time it took.
+Json rates(Json kernel, const nlohmann::json& roofline) {
+  const auto number = [&](const char* key) { return kernel.at(key).get<double>(); };
+  const double seconds = number("nanoseconds") / 1e9;
+  if (seconds <= 0) return kernel;  // a device without timestamps
+  const double read = roofline.at("read_bytes_per_second"), flops = roofline.at("flops_per_second");
+  kernel["gigabytes_per_second"] = number("bytes") / seconds / 1e9;
+  kernel["gflops_per_second"] = number("flops") / seconds / 1e9;
+  kernel["roofline_share"] = std::max(number("bytes") / read, number("flops") / flops) / seconds;
+  return kernel;
+}
+
+// All kernels, slowest first, each phase after a row for all of it.
+Json kernel_list(const Times& times, const nlohmann::json& roofline) {
+  Json list = Json::array();
+  for (const char* phase : {"prefill", "decode"}) {
+    std::vector<Json> kernels;
+    std::map<std::string, double> all;
+    const auto row = [&](const std::string& name, const std::map<std::string, double>& sums) {
+      Json made = {{"phase", phase}, {"name", name}};
+      for (const char* key : kernel_sums) made[key] = sums.count(key) ? sums.at(key) : 0;
+      return rates(std::move(made), roofline);
+    };
+    for (const auto& [key, sums] : times.kernels) {
+      if (key.first != phase || sums.at("dispatches") == 0) continue;
+      for (const auto& [name, value] : sums) all[name] += value;
+      kernels.push_back(row(key.second, sums));
+    }
+    const auto time = [](const Json& kernel) { return kernel.at("nanoseconds").get<double>(); };
+    std::sort(kernels.begin(), kernels.end(), [&](const Json& a, const Json& b) { return time(a) > time(b); });
+    list.push_back(row("all", all));
+    for (Json& kernel : kernels) list.push_back(std::move(kernel));
+  }
+  return list;
+}
+
+std::string padded(const std::string& text, size_t width) {
+  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
+}
+
+std::string kernel_table(const Json& result) {
+  const Json& roofline = result.at("roofline");
+  std::string text = "  roofline                          " + fixed(roofline.at("gigabytes_per_second").get<double>(), 2) +
+                     " GB/s read, " + fixed(roofline.at("gflops_per_second").get<double>(), 1) + " GFLOP/s\n";
+  for (const Json& kernel : result.at("kernels")) {
+    const auto number = [&](const char* key, double scale, int digits) {
+      return padded(kernel.contains(key) ? fixed(kernel.at(key).get<double>() * scale, digits) : "-", 10);
+    };
+    std::string name = kernel.at("name");
+    if (name == "all")
+      text += "  " + kernel.at("phase").get<std::string>() +
+              std::string(kernel.at("phase") == "decode" ? 1 : 0, ' ') +
+              "                                 dispatches        ms      GB/s   GFLOP/s  roofline\n";
+    text += "    " + name + std::string(name.size() < 38 ? 38 - name.size() : 1, ' ') + number("dispatches", 1, 0) +
+            number("nanoseconds", 1e-6, 2) + number("gigabytes_per_second", 1, 2) + number("gflops_per_second", 1, 2) +
+            number("roofline_share", 100, 1) + " %\n";
+  }
+  return text;
 }
 
 void print_table(const Json& result) {
@@ -94,24 +165,12 @@ void print_table(const Json& result) {
                                                 fixed(per_token.at("submits").get<double>(), 3) + " submits");
   }
   row("device memory", bytes_text(number("device_bytes")));
-  if (result.contains("kernels")) {
-    text += "  kernels (time in all, dispatches)\n";
-    for (const Json& kernel : result.at("kernels")) {
-      row("  " + kernel.at("name").get<std::string>(),
-          fixed(kernel.at("nanoseconds").get<double>() / 1e6, 3) + " ms, " + kernel.at("dispatches").dump());
-    }
-  }
+  if (result.contains("kernels")) text += kernel_table(result);
   print(text);
 }
 
-Json slowest_first(const nlohmann::json& list) {
-  std::vector<nlohmann::json> kernels(list.begin(), list.end());
-  const auto time = [](const nlohmann::json& kernel) { return kernel.at("nanoseconds").get<double>(); };
-  std::sort(kernels.begin(), kernels.end(), [&](const auto& a, const auto& b) { return time(a) > time(b); });
-  return kernels;
-}
-
-void bench(const Options& options) {
+void bench(const BenchOptions& options) {
+  const uint32_t prompt_tokens = options.prompt_tokens ? options.prompt_tokens : BenchOptions::default_prompt;
   const LoadedModel loaded = load_model(options);
   const std::string path = model_path(options.model);
   char* text = nullptr;
@@ -119,9 +178,9 @@ void bench(const Options& options) {
   const double bytes_per_token = take_json(text).at("bytes_per_decoded_token").get<double>();
 
   const Session session = open_session(loaded.model.get(), options, options.profile);
-  check_fits(session.get(), size_t(options.prompt_tokens) + options.tokens + 1,
+  check_fits(session.get(), size_t(prompt_tokens) + options.tokens + 1,
              "the prompt (-p) with the answer (-n)");
-  const std::vector<int32_t> ids = random_ids(options.prompt_tokens, vkmoe_model_vocab_size(loaded.model.get()));
+  const std::vector<int32_t> ids = random_ids(prompt_tokens, vkmoe_model_vocab_size(loaded.model.get()));
   Times times;
   Json per_token;
   ProgressBar bar("bench");
@@ -134,7 +193,7 @@ void bench(const Options& options) {
   const double decode_rate = median(times.decode);
   Json result = {{"model", path},
                  {"device", loaded.device ? vkmoe_device_name(loaded.device.get()) : "CPU reference"},
-                 {"prompt_tokens", options.prompt_tokens},
+                 {"prompt_tokens", prompt_tokens},
                  {"tokens", options.tokens},
                  {"repetitions", options.repetitions},
                  {"load_seconds", loaded.load_seconds},
@@ -146,8 +205,13 @@ void bench(const Options& options) {
                  {"per_token", per_token},
                  {"device_bytes", stats.at("device_bytes")},
                  {"peak_device_bytes", stats.at("peak_device_bytes")}};
-  if (options.profile) {
-    result["kernels"] = slowest_first(stats.at("kernels"));
+  if (options.profile && loaded.device) {
+    char* measured = nullptr;
+    check(vkmoe_device_roofline_json(loaded.device.get(), &measured));
+    const nlohmann::json roofline = take_json(measured);
+    result["roofline"] = {{"gigabytes_per_second", roofline.at("read_bytes_per_second").get<double>() / 1e9},
+                          {"gflops_per_second", roofline.at("flops_per_second").get<double>() / 1e9}};
+    result["kernels"] = kernel_list(times, roofline);
   }
   if (options.json)
     print_json(result);
@@ -159,18 +223,23 @@ void bench(const Options& options) {
 
 void add_bench(CLI::App& program) {
   CLI::App* app = program.add_subcommand("bench", "Measures prefill and decode speed, and what a token costs");
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<BenchOptions>();
   add_run_options(*app, *options);
-  app->add_option("-p,--prompt", options->prompt_tokens, "prompt tokens")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app->add_option("-p,--prompt", options->prompt_tokens,
+                  "prompt tokens (default: 128); with --sweep the most (default: 2048, or what the context holds)")
+      ->check(CLI::PositiveNumber);
   app->add_option("-n,--tokens", options->tokens, "tokens to decode")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app->add_option("-r,--repetitions", options->repetitions, "the median of so many runs is shown")
+  app->add_option("-r,--repetitions", options->repetitions, "the median of so many runs is shown, with --sweep the fastest")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app->add_flag("--profile", options->profile, "time every kernel, too (slows the run down)");
+  CLI::Option* sweep_file = app->add_option("--sweep", options->sweep,
+                                            "measure prefill over the length of the prompt, decoding over that of the "
+                                            "context and passes of 1 to 64 tokens, and write a JSON object to this file");
+  app->add_option("--plot", options->plot, "draw the sweep as a PNG, too")->needs(sweep_file);
+  app->add_flag("--profile", options->profile, "time every kernel, beside what the device reaches at best (slows the run down)")
+      ->excludes(sweep_file);
   app->add_flag("--json", options->json, "print a JSON object");
-  app->callback([options] { bench(*options); });
+  app->callback([options] { options->sweep.empty() ? bench(*options) : sweep(*options); });
 }

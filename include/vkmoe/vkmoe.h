@@ -81,6 +81,12 @@ VKMOE_API void vkmoe_device_close(vkmoe_device *device);
 /* The device's name; owned by the device. */
 VKMOE_API const char *vkmoe_device_name(const vkmoe_device *device);
 
+/* Measures what the device reaches at best, in about a second, with two kernels that do nothing else (Williams et al.
+ * 2009): {"read_bytes_per_second", "flops_per_second"}, a streaming read and float32 fused multiply-adds, each of which
+ * counts as two operations. Both are 0 on a device that takes no timestamps. VKMOE_ERROR_INTERNAL when a result is
+ * wrong. */
+VKMOE_API vkmoe_status vkmoe_device_roofline_json(vkmoe_device *device, char **text);
+
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
 /* Called while a model loads, with bytes placed so far and in all. A result other than 0 cancels the load. */
@@ -273,8 +279,9 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
- * bytes; with options.profile also time in nanoseconds and number of dispatches by kernel. With options.routing also a
- * list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load", the share of all kept
+ * bytes; with options.profile also by kernel time in nanoseconds, number of dispatches, and what they did at least,
+ * counted from their shapes and the rows really routed: bytes read and written, floating-point operations. With
+ * options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load", the share of all kept
  * assignments that each expert got; "importance", the sum of its weights (Shazeer et al. 2017, eq. 6), and
  * "importance_cv2", the squared coefficient of variation of that (eq. 7); "fraction_dropped", assignments that found no
  * room; "load_balance_loss" (Fedus et al. 2022, eq. 4: 1 when balanced); "z_loss" (Zoph et al. 2022, eq. 5);

@@ -8,6 +8,7 @@
 #include "loader/chat_template.h"
 #include "moe/device_session.h"
 #include "moe/ref/ref.h"
+#include "moe/roofline.h"
 
 using namespace vkmoe;
 
@@ -117,6 +118,18 @@ vkmoe_status vkmoe_device_open(const char* selector, vkmoe_device** device) {
 void vkmoe_device_close(vkmoe_device* device) { delete device; }
 
 const char* vkmoe_device_name(const vkmoe_device* device) { return device ? device->device->caps().name.c_str() : ""; }
+
+vkmoe_status vkmoe_device_roofline_json(vkmoe_device* device, char** text) {
+  return guard([&] {
+    need(device, "device");
+    need(text, "text");
+    *text = nullptr;
+    Roofline roofline = measure_roofline(*device->device);
+    nlohmann::ordered_json json = {{"read_bytes_per_second", roofline.read_bytes_per_second},
+                                   {"flops_per_second", roofline.flops_per_second}};
+    *text = new_string(json.dump(2));
+  });
+}
 
 void vkmoe_load_options_init(vkmoe_load_options* options) {
   if (options) *options = {sizeof(vkmoe_load_options), nullptr, nullptr, 0};

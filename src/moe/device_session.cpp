@@ -111,8 +111,7 @@ void DeviceSession::run(const std::vector<const Recording*>& recordings) {
     for (const KernelTime& t : recordings[i]->times()) {
       KernelTime& sum = times_[t.kernel];
       sum.kernel = t.kernel;
-      sum.dispatches += t.dispatches;
-      sum.nanoseconds += t.nanoseconds;
+      sum.add(t);
     }
   }
   model_->device->wait(ticket);
@@ -273,7 +272,8 @@ nlohmann::json DeviceSession::stats() const {
   const DeviceCounters& now = model_->device->counters();
   nlohmann::json kernels = nlohmann::json::array();
   for (const auto& [name, time] : times_)
-    kernels.push_back({{"name", name}, {"dispatches", time.dispatches}, {"nanoseconds", time.nanoseconds}});
+    kernels.push_back({{"name", name}, {"dispatches", time.dispatches}, {"nanoseconds", time.nanoseconds},
+                       {"bytes", time.work.bytes}, {"flops", time.work.flops}});
   return {{"tokens_fed", tokens_fed_},
           {"tokens_generated", tokens_generated_},
           {"submits", now.submits - start_.submits},

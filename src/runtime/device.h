@@ -84,10 +84,18 @@ struct BufferView {
 // Sizes of a specialization: constant ids 0, 1, 2, ... get these values in order.
 using SpecConstants = std::vector<uint32_t>;
 
-// Time and number of dispatches of one kernel.
+// What dispatches do at least, from their shapes: bytes of memory read and written, each once, and floating-point
+// operations (a fused multiply-add is two). The same on every device.
+struct WorkCount {
+  uint64_t bytes = 0, flops = 0;
+};
+
+// Time, number of dispatches and work of one kernel.
 struct KernelTime {
   std::string kernel;
   uint64_t dispatches = 0, nanoseconds = 0;
+  WorkCount work;
+  void add(const KernelTime& other);  // all but the name
 };
 
 struct DeviceCounters {

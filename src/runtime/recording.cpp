@@ -238,7 +238,10 @@ void Recording::dispatch(const Kernel& kernel, const std::vector<BufferView>& bi
            ", the device allows ", most);
     }
   }
-  if (!groups_x || !groups_y || !groups_z) return impl_->check_open(kernel.label);
+  if (!groups_x || !groups_y || !groups_z) {
+    impl_->noted = nullptr;
+    return impl_->check_open(kernel.label);
+  }
   impl_->prepare(kernel, bindings, push, push_bytes, nullptr);
   vkCmdDispatch(impl_->commands, groups_x, groups_y, groups_z);
   impl_->after(kernel.label);
@@ -314,7 +317,29 @@ void RecordingImpl::after(const std::string& what) {
   hazards.clear();
   stages_since_barrier = 0;
   write_timestamp();
-  timed.push_back(what);
+  timed.push_back({what, std::move(noted)});
+  noted = nullptr;
+}
+
+void Recording::note(CountWork work) {
+  if (impl_->profile) impl_->noted = std::move(work);
+}
+
+const uint32_t* Recording::watch(const BufferView& words) {
+  if (!impl_->profile) return nullptr;
+  check_words(words, "watch");
+  Buffer copy_of = make_buffer(impl_->gpu, words.size, MemoryUse::readback, "watched " + words.buffer.name());
+  copy(words, {copy_of, 0, words.size});
+  impl_->timed.back() = {};
+  impl_->watched.push_back(copy_of);
+  return static_cast<const uint32_t*>(copy_of.mapped());
+}
+
+void KernelTime::add(const KernelTime& other) {
+  dispatches += other.dispatches;
+  nanoseconds += other.nanoseconds;
+  work.bytes += other.work.bytes;
+  work.flops += other.work.flops;
 }
 
 std::vector<KernelTime> Recording::times() const {
@@ -331,11 +356,12 @@ std::vector<KernelTime> Recording::times() const {
   uint64_t mask = bits >= 64 ? ~uint64_t(0) : (uint64_t(1) << bits) - 1;
   std::map<std::string, KernelTime> by_kernel;
   for (size_t i = 0; i < r.timed.size(); i++) {
-    KernelTime& time = by_kernel[r.timed[i]];
-    time.kernel = r.timed[i];
-    time.dispatches++;
-    if (ticks.empty()) continue;  // a device without timestamps: counts only
-    time.nanoseconds += uint64_t(double((ticks[i + 1] - ticks[i]) & mask) * r.gpu->caps().timestamp_ns);
+    const auto& [what, work] = r.timed[i];
+    if (what.empty()) continue;
+    uint64_t spent = ticks.empty() ? 0 : (ticks[i + 1] - ticks[i]) & mask;  // a device without timestamps: counts only
+    KernelTime& time = by_kernel[what];
+    time.kernel = what;
+    time.add({what, 1, uint64_t(double(spent) * r.gpu->caps().timestamp_ns), work ? work() : WorkCount{}});
   }
   std::vector<KernelTime> times;
   for (auto& [name, time] : by_kernel) times.push_back(time);

@@ -3,6 +3,7 @@
 // all others run side by side.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -39,6 +40,17 @@ class Recording {
 
   void copy(const BufferView& from, const BufferView& to);  // equal sizes, multiples of 4
   void fill(const BufferView& to, uint32_t word);
+
+  // The work of the next dispatch, for times(): known now, or asked for when a submission is finished. Nothing without
+  // profile.
+  using CountWork = std::function<WorkCount()>;
+  void note(CountWork work);
+  void note(const WorkCount& work) {
+    note([work] { return work; });
+  }
+  // With profile: where the host finds a copy of these bytes as they are at this point of the last submission, for what
+  // counts work by data (positions, rows routed). Else null.
+  const uint32_t* watch(const BufferView& words);
 
   // Ends the recording; nothing can be added after it. Makes writes visible to the host, too.
   void end();

@@ -49,7 +49,13 @@ struct RecordingImpl {
   const void* bound_pipeline = nullptr;
 
   Timestamps timestamps;
-  std::vector<std::string> timed;  // what ran before timestamp i + 1
+  struct Timed {
+    std::string what;  // ran before timestamp i + 1; empty: for the profile's own sake
+    Recording::CountWork work;
+  };
+  std::vector<Timed> timed;
+  Recording::CountWork noted;    // of the next dispatch
+  std::vector<Buffer> watched;
 
   ~RecordingImpl();
   void check_open(const std::string& what) const;

@@ -135,6 +135,7 @@ static void test_devices(void) {
   EXPECT(text && text[0] == '[' && strstr(text, "\"name\"") != NULL);
   vkmoe_string_free(text);
   EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_devices_json(NULL));
+  EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_device_roofline_json(NULL, &text));
   EXPECT_STATUS(VKMOE_OK, vkmoe_models_json(&text));
   EXPECT(text && strstr(text, "\"families\"") != NULL);
   vkmoe_string_free(text);

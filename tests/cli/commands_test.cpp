@@ -276,20 +276,6 @@ TEST_CASE("devices") {
   check_success(vkmoe({"run", "-n", "1", "--device", "0", "Hi"}));
 }
 
-TEST_CASE("bench") {
-  const json result =
-      json_of(vkmoe({"bench", "-m", default_gguf, "-p", "16", "-n", "4", "-r", "1", "--profile", "--json"}));
-  for (const char* key : {"load_seconds", "first_token_seconds", "prefill_tokens_per_second",
-                          "decode_tokens_per_second", "bytes_per_token", "gigabytes_per_second", "device_bytes"}) {
-    CAPTURE(key);
-    CHECK(result[key].get<double>() > 0);
-  }
-  CHECK(result["per_token"]["decode"]["dispatches"].get<double>() > 1);
-  CHECK(result["per_token"]["decode"]["submits"].get<double>() <= 1);
-  CHECK(!result["kernels"].empty());
-  check_success(vkmoe({"bench", "-m", default_gguf, "-p", "4", "-n", "2", "-r", "1"}));
-}
-
 TEST_CASE("help and version") {
   for (const char* command : {"run", "chat", "logits", "perplexity", "tokenize", "inspect", "devices", "bench"}) {
     const Result help = vkmoe({command, "--help"});

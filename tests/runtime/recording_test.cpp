@@ -185,6 +185,29 @@ TEST_CASE("a profile counts every kernel, and times it where the device can") {
   CHECK(plain.times().empty());
 }
 
+TEST_CASE("a profile sums the work that is noted, also what follows from data; without profile nothing is copied") {
+  test::Session device;
+  Buffer x = filled(device, 7, "x"), y = filled(device, 0, "y");
+  for (bool profile : {true, false}) {
+    Recording recording(*device.device, "work", profile);
+    recording.note({5, 100});
+    axpy(recording, *device.device, x, y, 1);
+    axpy(recording, *device.device, x, y, 1);  // has no note
+    const uint32_t* seen = recording.watch({x, 4, 8});
+    CHECK((seen != nullptr) == profile);
+    recording.note([seen] { return WorkCount{seen[0], seen[1] * 10ull}; });
+    axpy(recording, *device.device, x, y, 1);
+    recording.end();
+    device->wait(device->submit({&recording}));
+    if (!profile) continue;
+    std::vector<KernelTime> times = recording.times();
+    REQUIRE(times.size() == 1);  // the copy for watch() is none of them
+    CHECK(times[0].dispatches == 3);
+    CHECK(times[0].work.bytes == 12);
+    CHECK(times[0].work.flops == 170);
+  }
+}
+
 TEST_CASE("VKMOE_SYNC runs recordings one at a time") {
   test::Environment sync("VKMOE_SYNC", "1");
   test::Session device;

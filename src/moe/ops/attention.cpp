@@ -19,6 +19,38 @@ uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) 
   return queries;
 }
 
+// Keys that the query at a position sees, first and end (shaders/lib/key_span.glsl).
+std::pair<uint32_t, uint32_t> visible_keys(const KeySpan& span, uint32_t at) {
+  uint32_t first = span.window && at >= span.window ? at + 1 - span.window : 0;
+  return {span.chunk ? std::max(first, at - at % span.chunk) : first, at + 1};
+}
+
+// Each key and value that any of the tokens sees is read once; results go to y or, with split, to partials.
+WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split) {
+  uint64_t seen = 0, heads = uint64_t(p.n_tokens) * p.n_heads;
+  for (uint32_t t = 0; t < p.n_tokens; ++t) {
+    auto [first, end] = visible_keys(p.span, position + (p.all_keys ? 0 : t));
+    seen += end - first;
+  }
+  uint32_t first = visible_keys(p.span, position).first, end = position + (p.all_keys ? 1 : p.n_tokens);
+  uint32_t dims = p.head_dim + (p.value_dim < p.head_dim ? 0 : p.value_dim);
+  uint64_t results = split ? heads * ((end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1) * (4 + p.value_dim) : heads * p.value_dim;
+  return {4 * (uint64_t(end - first) * p.n_kv_heads * dims + heads * p.head_dim + results),
+          2 * seen * p.n_heads * (p.head_dim + p.value_dim)};
+}
+
+// Of the partial results of all blocks of keys.
+WorkCount merge_work(const AttentionParams& p, uint32_t position) {
+  auto [first, end] = visible_keys(p.span, position);
+  uint64_t heads = uint64_t(p.n_tokens) * p.n_heads, blocks = (end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1;
+  return {4 * heads * (blocks * (4 + p.value_dim) + p.value_dim), 4 * heads * blocks * p.value_dim};
+}
+
+// Of a kernel that reads and writes `values`, with so many operations for each.
+WorkCount elementwise(uint64_t values, uint64_t flops_each, uint64_t bytes_each = 8) {
+  return {values * bytes_each, values * flops_each};
+}
+
 }  // namespace
 
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
@@ -29,11 +61,14 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
   SpecConstants constants = {lanes_of(r, params.head_dim), params.head_dim, per_group, split, params.value_dim};
   const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
+  const uint32_t* position = r.recording.watch({step.buffer, step.offset, sizeof(Step)});
+  r.recording.note([=] { return attention_work(params, position[0], split); });
   if (!split) {
     r.recording.dispatch(kernel, bindings, params, uint32_t(ceil_div(rows, per_group)), params.n_kv_heads);
     return;
   }
   r.recording.dispatch_indirect(kernel, bindings, &params, sizeof(params), groups);
+  r.recording.note([=] { return merge_work(params, position[0]); });
   r.recording.dispatch(r.device.kernel("attention_merge", {std::min(r.tuning.lanes, 32u)}), {step, partials, y.view, sinks},
                        params, params.n_heads, params.n_tokens);
 }
@@ -44,11 +79,14 @@ void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_head
   BeginStepParams p = {uint32_t(ceil_div(rows, queries_per_group(r, rows, head_dim))), n_kv_heads, advance,
                        uint32_t(spans.size()), {}};
   std::copy(spans.begin(), spans.end(), p.spans);
+  r.recording.note({2 * sizeof(Step), 0});
   r.recording.dispatch(r.device.kernel("begin_step"), {step, groups}, p, 1);
 }
 
 void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
                 const KvCache& cache, const RopeParams& params) {
+  r.recording.note(elementwise(
+      uint64_t(params.n_tokens) * (params.n_heads + 2 * params.n_kv_heads) * params.head_dim, params.norm ? 7 : 3));
   r.recording.dispatch(r.device.kernel("rope_cache", {std::min(r.tuning.lanes, 32u)}),
                        {step, qkv.view, norms, angles, queries, cache.keys, cache.values}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
@@ -56,6 +94,8 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
 
 void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
                   BufferView queries, const KvCache& cache, const LatentParams& params) {
+  r.recording.note(elementwise(
+      uint64_t(params.n_tokens) * (params.kv_rank + (params.n_heads + 1) * params.rotary_dim), 4));
   r.recording.dispatch(r.device.kernel("latent_cache", {std::min(r.tuning.lanes, 32u)}),
                        {step, latents.view, q_heads.view, norm, angles, queries, cache.keys}, params, params.n_heads + 1,
                        params.n_tokens);
@@ -64,22 +104,26 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
 void add_positions(Recorder& r, BufferView step, BufferView tokens, BufferView table, Rows x, uint32_t n_tokens,
                    uint32_t width, uint32_t padding_id) {
   PositionParams p = {width, x.stride, padding_id};
+  r.recording.note(elementwise(uint64_t(n_tokens) * width, 1, 12));
   r.recording.dispatch(r.device.kernel("add_positions", {r.tuning.row_lanes}), {step, tokens, table, x.view}, p, n_tokens);
 }
 
 void rmsnorm(Recorder& r, Rows x, BufferView weight, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
              float epsilon, bool add) {
   NormParams p = {n_rows, x_first, width, x.stride, epsilon, add};
+  r.recording.note(elementwise(uint64_t(n_rows) * width, 4, add ? 12 : 8));
   r.recording.dispatch(r.device.kernel("rmsnorm", {r.tuning.row_lanes}), {x.view, weight, y.view}, p, n_rows);
 }
 
 void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first, uint32_t width,
                float epsilon) {
   NormParams p = {n_rows, x_first, width, x.stride, epsilon, 0};
+  r.recording.note(elementwise(uint64_t(n_rows) * width, 7));
   r.recording.dispatch(r.device.kernel("layernorm", {r.tuning.row_lanes}), {x.view, weights, y.view}, p, n_rows);
 }
 
 void sample(Recorder& r, const SampleBuffers& b, uint32_t vocab) {
+  r.recording.note({vocab * 8ull, 0});
   r.recording.dispatch(r.device.kernel("sample", {r.tuning.sample_lanes}),
                        {b.rule, b.logits, b.adjusted, b.step, b.history, b.tokens, b.ring}, SampleParams{vocab}, 1);
 }

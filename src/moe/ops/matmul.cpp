@@ -64,6 +64,31 @@ MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y
   return p;
 }
 
+// Work of a dispatch over one shard: `experts` of the matrices are read once, and as many rows of x, for `rows` results.
+WorkCount work_of(const Weight& w, const WeightShard& shard, uint64_t experts, uint64_t rows, uint32_t epilogue) {
+  uint64_t tiles = uint64_t(w.expert_tiles) * w.n_experts, values = rows * w.n * shard.n_tiles / tiles;
+  uint64_t weights = experts * shard.n_tiles * w.tile_quads * 16 / w.n_experts;
+  return {weights + rows * w.k * 4 + values * 4 * (epilogue == EPILOGUE_ADD ? 2 : 1), 2 * values * w.k * (w.paired ? 2 : 1)};
+}
+
+// Notes the work of the coming dispatch over a list of tiles: rows really routed, and experts that have any of them.
+void note_tiles(Recorder& r, const Weight& weight, const WeightShard& shard, const Routing& routing, uint32_t first_tile,
+                const BufferView& groups, uint32_t epilogue) {
+  BufferView list = routing.tiles;
+  list.offset += uint64_t(first_tile) * 16;
+  list.size = uint64_t(routing.tile_capacity) * 16;
+  const uint32_t* tiles = r.recording.watch(list);
+  const uint32_t* count = r.recording.watch(groups);
+  r.recording.note([tiles, count, &weight, &shard, epilogue] {
+    uint64_t rows = 0, experts = 0;
+    for (uint32_t i = 0; i < count[0]; ++i) {  // an expert's tiles follow each other
+      rows += tiles[4 * i + 2];
+      experts += i == 0 || tiles[4 * i] != tiles[4 * i - 4];
+    }
+    return work_of(weight, shard, experts, rows, epilogue);
+  });
+}
+
 }  // namespace
 
 void matmul(Recorder& r, const DenseMatmul& call) {
@@ -78,6 +103,8 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.x_batch = call.x_batch / 4;
     p.y_batch = call.y_batch;
     p.activation = call.activation;
+    uint32_t n_matrices = call.weight.n_experts;
+    r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue));
     r.recording.dispatch(kernel, bindings(r, call.weight, shard, call.x, call.y, shard.bases, shard.bases, shard.bases), p,
                          uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height),
                          call.weight.n_experts);
@@ -94,6 +121,7 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
     BufferView weights = scaled_input ? routing.weights : BufferView(shard.bases);
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind);
+      r.recording.note(work_of(weight, shard, routing.top_k, routing.top_k, epilogue));
       r.recording.dispatch(kernel, bindings(r, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
                            row_groups(r, weight, 0));
       continue;
@@ -105,6 +133,7 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
       groups.size = 12;
+      note_tiles(r, weight, shard, routing, p.tile_first, groups, epilogue);
       r.recording.dispatch_indirect(kernel, bindings(r, weight, shard, x, y, routing.tiles, routing.sorted, weights), &p,
                                     sizeof(p), groups);
     }
@@ -132,6 +161,8 @@ void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t
     p.shard_tiles = shard.n_tiles;
     p.y_stride = y.stride;
     p.scale = scale;
+    uint64_t values = uint64_t(n_tokens) * table.k;
+    if (&shard == &table.shards[0]) r.recording.note({n_tokens * uint64_t(table.tile_quads) * 16 / TILE_ROWS + values * 4, values});
     r.recording.dispatch(kernel, {shard.tiles, tokens, y.view}, p, n_tokens);
   }
 }

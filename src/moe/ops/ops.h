@@ -6,6 +6,7 @@
 #include "runtime/recording.h"
 #include "shared/layer.h"
 #include "shared/matmul.h"
+#include "shared/roofline.h"
 #include "shared/route.h"
 #include "shared/sample.h"
 
@@ -154,5 +155,12 @@ struct SampleBuffers {
   BufferView rule, logits, adjusted, step, history, tokens, ring;
 };
 void sample(Recorder& r, const SampleBuffers& buffers, uint32_t vocab);
+
+// What a device can do (moe/roofline.h). quads (groups, STREAM_READS, lanes, 4) u32 -> sums (groups, lanes) u32: the words
+// that an invocation read, added up, wrapping.
+void stream_read(Recorder& r, BufferView quads, BufferView sums, uint32_t groups, uint32_t lanes, bool texels);
+
+// values (groups, lanes, MULTIPLY_ADD_VALUES): v = v * factor + addend, params.rounds * MULTIPLY_ADD_STEPS times.
+void multiply_add(Recorder& r, BufferView values, uint32_t groups, uint32_t lanes, const MultiplyAddParams& params);
 
 }  // namespace vkmoe

@@ -14,6 +14,7 @@ void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView b
   while (experts < rule.n_experts) experts *= 2;
   uint32_t gate_lanes = r.tuning.lanes;
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
+  r.recording.note({uint64_t(routing.n_tokens) * (rule.n_experts + 2 * rule.top_k) * 4, 0});
   r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights, tokens, table},
                        gate, routing.n_tokens);
 }
@@ -25,6 +26,7 @@ void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing
     fail(VKMOE_ERROR_UNSUPPORTED, "a pass of ", routing.n_tokens, " tokens is too long for experts with a capacity on ",
          r.device.caps().name, ": expected at most ", uint64_t(r.tuning.most_iterations) * routing.n_tokens / iterations);
   GateParams p = {rule, routing.n_tokens, 0};
+  r.recording.note({uint64_t(routing.n_tokens) * rule.top_k * 4 * 4, 0});
   r.recording.dispatch(r.device.kernel("expert_capacity", {r.tuning.lanes}),
                        {routing.chosen, routing.scores, routing.ids, routing.weights}, p,
                        uint32_t(ceil_div(routing.n_tokens, r.tuning.lanes)));
@@ -52,9 +54,13 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
   sort.tile_capacity = routing.tile_capacity;
   for (uint32_t i = 0; i < TILE_HEIGHTS * 2; ++i) sort.groups_y[i] = groups.rows[i / 2][i % 2];
   SpecConstants lanes = {r.tuning.lanes};
+  uint64_t counts_bytes = uint64_t(sort.n_chunks) * rule.n_experts * 4, assignment_bytes = sort.n_assignments * 4ull;
+  r.recording.note({assignment_bytes + counts_bytes, 0});
   r.recording.dispatch(r.device.kernel("expert_histogram", lanes), {routing.ids, routing.counts}, sort, sort.n_chunks);
+  r.recording.note({2 * counts_bytes, 0});
   r.recording.dispatch(r.device.kernel("expert_scan", lanes),
                        {routing.counts, routing.offsets, routing.tiles, routing.groups}, sort, 1);
+  r.recording.note({3 * assignment_bytes + counts_bytes, 0});
   r.recording.dispatch(r.device.kernel("expert_scatter", lanes),
                        {routing.ids, routing.counts, routing.sorted, routing.slot_of}, sort, sort.n_chunks);
 }
@@ -73,6 +79,8 @@ void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing
   p.add = add;
   p.norm = norm != nullptr;
   p.epsilon = norm ? norm->epsilon : 0;
+  uint64_t values = uint64_t(p.n_tokens) * width;
+  r.recording.note({values * 4 * (p.top_k + 1 + add + p.norm), values * (2 * (p.top_k + 1) + 4 * p.norm)});
   r.recording.dispatch(r.device.kernel("combine", {r.tuning.row_lanes}),
                        {x.view, y.view, routing.weights, routing.slot_of, norm ? norm->weight : routing.weights,
                         norm ? norm->y.view : x.view}, p, routing.n_tokens);
