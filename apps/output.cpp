@@ -47,13 +47,23 @@ static void write_parts(const std::string& path, const std::string& name,
   if (std::fclose(file) != 0 || !written) throw Failure(name + ": cannot be written: " + std::strerror(reason));
 }
 
+static std::string temporary_name(const std::string& path) { return path + ".part" + std::to_string(getpid()); }
+
+void check_writable(const std::string& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) throw Failure(path + ": is a folder, expected a file");
+  if (fs::exists(path, error) && !fs::is_regular_file(path, error)) return;
+  write_parts(temporary_name(path), path, {});
+  fs::remove(temporary_name(path), error);
+}
+
 void write_file(const std::string& path, const std::vector<std::string_view>& parts) {
   std::error_code error;
   if (fs::exists(path, error) && !fs::is_regular_file(path, error)) {  // a pipe or a device is not to be replaced
     if (fs::is_directory(path, error)) throw Failure(path + ": is a folder, expected a file");
     return write_parts(path, path, parts);
   }
-  const std::string temporary = path + ".part" + std::to_string(getpid());
+  const std::string temporary = temporary_name(path);
   try {
     write_parts(temporary, path, parts);
     fs::rename(temporary, path, error);

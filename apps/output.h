@@ -23,6 +23,9 @@ std::string input_name(const std::string& path);  // for messages
 // Writes a file whole or not at all: into a temporary file beside it, renamed at the end.
 void write_file(const std::string& path, const std::vector<std::string_view>& parts);
 
+// Fails as write_file() would where the file cannot be made, before the work for it begins.
+void check_writable(const std::string& path);
+
 // To standard output, at once. Throws OutputClosed when its reader has gone.
 void print(std::string_view text);
 void print_json(const nlohmann::ordered_json& value);
