@@ -13,7 +13,8 @@ WorkCount work(const std::shared_ptr<Model>& model, const Tuning& tuning, const 
   DeviceSession session(model, 64, 0, true, tuning);
   for (size_t at = 0; at < ids.size(); at += piece) session.feed(&ids[at], std::min(piece, ids.size() - at), nullptr);
   WorkCount sum;
-  for (const auto& kernel : session.stats()["kernels"]) {
+  const nlohmann::json stats = session.stats();
+  for (const auto& kernel : stats["kernels"]) {
     if (kernel["name"].get<std::string>().rfind(kernels, 0) != 0) continue;
     sum.bytes += kernel["bytes"].get<uint64_t>();
     sum.flops += kernel["flops"].get<uint64_t>();
