@@ -62,14 +62,15 @@ void add_draws(Cases& cases) {
   for (const Lanes& lanes : all_lanes()) {
     for (const Rule& rule : rules()) {
       for (uint32_t vocab : {1u, 7u, 513u, 5000u}) {
-        for (bool coarse : {false, true}) {
+        for (const char* kind : {"", ",ties", ",flat"}) {
           if (lanes.lanes < 64 && vocab > 1000) continue;  // too much for one invocation (Tuning::most_iterations)
           bool quick = lanes.lanes == 128 || (lanes.lanes == 64 && vocab == 513);
-          cases.push_back({"sample", cat(rule.name, ",lanes=", lanes.lanes), cat("vocab=", vocab, coarse ? ",ties" : ""), quick,
+          cases.push_back({"sample", cat(rule.name, ",lanes=", lanes.lanes), cat("vocab=", vocab, kind), quick,
                            [=, rule = rule.rule](Check& check) {
             std::normal_distribution<float> normal(0, 3);
             std::vector<float> logits(vocab);
-            for (float& v : logits) v = coarse ? std::round(normal(check.random)) : normal(check.random);
+            for (float& v : logits) v = normal(check.random);
+            for (float& v : logits) v = kind[0] == 0 ? v : kind[1] == 't' ? std::round(v) : v / 256;  // flat: sums pass 32 bits
             for (uint32_t position : {8u, 9u, 700u}) {
               std::vector<int32_t> recent(8);
               for (int32_t& id : recent) id = int32_t(check.random() % vocab);
@@ -82,7 +83,14 @@ void add_draws(Cases& cases) {
   }
 }
 
+// Two equal tokens of which the first alone reaches the half that top-p asks for, exactly.
+void check_half(Check& check) {
+  SampleRule rule = {1, 0, 0.5f, 0, 1, 0, 3, 0};
+  for (uint32_t position : {8u, 9u, 10u, 11u, 12u}) check_draw(check, with_lanes(check, 128), rule, {5, -80, 5}, {}, position);
+}
+
 void add_known(Cases& cases) {
+  cases.push_back({"sample", "known,lanes=128", "top-p-of-exactly-half", true, check_half});
   struct Known {
     const char* name;
     SampleRule rule;
