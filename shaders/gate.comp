@@ -87,15 +87,21 @@ void mask_groups(uint lane) {
   barrier();
 }
 
-// Weight of the j-th chosen expert by sparsemixer; score holds the logits.
+// From here on key holds the rank of what was chosen.
+void rank_chosen(uint lane) {
+  for (uint e = lane; e < p.rule.n_experts; e += LANES) key[e] = p.rule.top_k;
+  barrier();
+  for (uint j = lane; j < p.rule.top_k; j += LANES) key[chosen_expert[j]] = j;
+  barrier();
+}
+
+// Weight of the j-th chosen expert by sparsemixer; score holds the logits, key the ranks.
 float sparsemixer(uint j) {
   float m = chosen[j];
   precise float sum = 0.0;
   for (uint e = 0; e < p.rule.n_experts; ++e) {
-    bool taken = false;
-    for (uint before = 0; before < j; ++before) taken = taken || chosen_expert[before] == e;
     float z = score[e];
-    if (!taken && !(m - z > p.rule.near * max(abs(z), m))) sum += exp(z - m);
+    if (key[e] >= j && !(m - z > p.rule.near * max(abs(z), m))) sum += exp(z - m);
   }
   return 1.0 / sum;
 }
@@ -193,6 +199,7 @@ void main() {
   else choose_best(lane, to);
   barrier();
 
+  if (p.rule.weight == WEIGHT_SPARSEMIXER) rank_chosen(lane);
   float divisor = denominator();
   for (uint j = lane; j < p.rule.top_k; j += LANES) {
     float w = weight_of(j, divisor);

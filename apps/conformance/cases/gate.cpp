@@ -135,11 +135,12 @@ const std::vector<Rule>& rules() {
   return all;
 }
 
-// By steps well above rounding, so that they decide where they are added.
+// By steps well above rounding, so that they decide where they are added; no two pairs of them have the same sum, which a
+// group's score would be.
 std::vector<float> stepped_bias(Check& check, const GateRule& rule) {
   std::vector<float> bias;
   if (!rule.has_bias) return bias;
-  for (uint32_t e = 0; e < rule.n_experts; ++e) bias.push_back(float(e) / 16);
+  for (uint32_t e = 0; e < rule.n_experts; ++e) bias.push_back(float(e) / 16 + float(e * e) / 131072);
   std::shuffle(bias.begin(), bias.end(), check.random);
   return bias;
 }
