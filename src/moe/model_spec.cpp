@@ -154,7 +154,11 @@ class Finder {
   }
 
   std::vector<std::string> alternatives(const std::string& role, uint32_t layer) const {
-    std::vector<std::string> names = split_at_bars(replace_all(names_.at(role), "{L}", std::to_string(layer)));
+    auto found = names_.find(role);
+    if (found == names_.end())  // settings of another family, as a kv_lora_rank
+      fail(VKMOE_ERROR_UNSUPPORTED, file_.path, ": the settings ask for the weights ", role,
+           ", which are not known of its architecture");
+    std::vector<std::string> names = split_at_bars(replace_all(found->second, "{L}", std::to_string(layer)));
     for (std::string& name : names) name = prefix_ + name;
     return names;
   }

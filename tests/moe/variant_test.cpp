@@ -136,6 +136,8 @@ TEST_CASE("what a DeepSeek configuration may not say is refused with key and val
                         {"deepseek_v3", R"({"kv_lora_rank": null})", "key kv_lora_rank = (none) is not supported"},
                         {"deepseek_v3", R"({"mlp_bias": true})", "key mlp_bias = true is not supported"},
                         {"deepseek_v3", R"({"moe_layer_freq": 2})", "key moe_layer_freq = 2 is not supported"},
+                        {"dots1", R"({"kv_lora_rank": 32, "q_lora_rank": 8, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16})",
+                         "the settings ask for the weights q_a, which are not known of its architecture"},
                         {"deepseek_v2", R"({"topk_method": "noaux_tc"})", "key topk_method = \"noaux_tc\" is not supported"},
                         {"deepseek_v2", R"({"rope_scaling": {"type": "ntk", "factor": 2}})", "rope_scaling.type = \"ntk\""}}) {
     CAPTURE(c.changes);
@@ -144,7 +146,7 @@ TEST_CASE("what a DeepSeek configuration may not say is refused with key and val
       read_model_spec(changed.file);
       FAIL_CHECK("no error");
     } catch (const Error& error) {
-      CHECK_MESSAGE(std::string(error.what()).find(c.message) != std::string::npos, error.what());
+      CHECK_MESSAGE(std::string(error.what()).find(c.message) != std::string::npos, std::string(error.what()));
     }
   }
 }
