@@ -43,11 +43,34 @@ class Exporter {
     set(gguf + ".rope.freq_base", h.rope_theta);
     set(gguf + ".rope.dimension_count", h.rotary_dim);
     if (h.gate.score == SCORE_SIGMOID) set(gguf + ".expert_gating_func", 2u);  // llama.cpp's number
-    add_rope_scaling(gguf + ".rope.scaling.", h.rope_scaling);
+    add_rope_scaling(gguf + ".rope.scaling.", h);
     set_tokenizer(file_, spec_.hyper.vocab, plan_.header);
   }
 
-  void add_rope_scaling(const std::string& prefix, const RopeScaling& scaling) {
+  // Factors of the pairs, as a tensor where the family's GGUFs have it; without, same_rotation() will tell.
+  void add_factors(const char* role, const std::vector<double>& from, const std::vector<double>& to) {
+    const std::string name = weight_names(architecture_, role, ModelFile::Kind::gguf);
+    if (name.empty()) return;
+    MadeTensor& made = plan_.made.emplace_back();
+    for (size_t i = 0; i < from.size(); i++) made.values.push_back(float(from[i] / to[i]));
+    uint64_t n = made.values.size();
+    made.tensor = {name, find_format(std::string("F32")), {n}, reinterpret_cast<const uint8_t*>(made.values.data()),
+                   4 * n, nullptr, nullptr};
+    plan_.tensors.push_back({name, {n}, {1, uint32_t(n), {{{&made.tensor, 0, 1, 1}}}, {}}});
+  }
+
+  void add_rope_scaling(const std::string& prefix, const Hyper& h) {
+    const RopeScaling& scaling = h.rope_scaling;
+    auto frequencies = [&](const RopeScaling& rule, double context) {
+      return rope_frequencies(rule, h.rope_theta, h.rotary_dim, uint32_t(context));
+    };
+    if (scaling.type == RopeScaling::Type::llama3)
+      add_factors("rope_freqs", frequencies({}, 0), frequencies(scaling, h.context_tokens));
+    if (scaling.type == RopeScaling::Type::longrope) {
+      add_factors("rope_factors_long", frequencies({}, 0), frequencies(scaling, scaling.original_context + 1));
+      add_factors("rope_factors_short", frequencies({}, 0), frequencies(scaling, scaling.original_context));
+      set(prefix + "attn_factor", scaling.attention_factor);
+    }
     if (scaling.type != RopeScaling::Type::linear && scaling.type != RopeScaling::Type::yarn) return;
     bool yarn = scaling.type == RopeScaling::Type::yarn;
     set(prefix + "type", yarn ? "yarn" : "linear");
@@ -64,12 +87,14 @@ class Exporter {
   // Keys keep numbers in float32, and a rule may be said in more than one way: what counts is what it does.
   static bool same_rotation(const Hyper& a, const Hyper& b) {
     auto near = [](double x, double y) { return std::fabs(x - y) <= 1e-6 * std::fabs(y); };
-    auto fa = rope_frequencies(a.rope_scaling, a.rope_theta, a.rotary_dim, a.context_tokens);
-    auto fb = rope_frequencies(b.rope_scaling, b.rope_theta, b.rotary_dim, b.context_tokens);
-    bool dynamic = a.rope_scaling.type == RopeScaling::Type::dynamic;
-    return !dynamic && std::equal(fa.begin(), fa.end(), fb.begin(), fb.end(), near) &&
-           near(a.rope_scaling.attention_factor, b.rope_scaling.attention_factor) &&
-           near(a.rope_scaling.mscale_all_dim, b.rope_scaling.mscale_all_dim);
+    for (double context : {a.rope_scaling.original_context, double(a.context_tokens)}) {
+      auto fa = rope_frequencies(a.rope_scaling, a.rope_theta, a.rotary_dim, uint32_t(context));
+      auto fb = rope_frequencies(b.rope_scaling, b.rope_theta, b.rotary_dim, uint32_t(context));
+      if (!std::equal(fa.begin(), fa.end(), fb.begin(), fb.end(), near) ||
+          !near(rope_attention_factor(a.rope_scaling, uint32_t(context)), rope_attention_factor(b.rope_scaling, uint32_t(context))))
+        return false;
+    }
+    return a.rope_scaling.type != RopeScaling::Type::dynamic && near(a.attention_scale, b.attention_scale);
   }
 
   void set(const std::string& key, const nlohmann::json& value) {
@@ -97,7 +122,16 @@ class Exporter {
       add(weight, shared ? "shared_gate" : "gate", shared ? layer.shared_gate : layer.gate);
       return add(weight, shared ? "shared_up" : "up", shared ? layer.shared_up : layer.up);
     }
+    if (weight.role == "kv_b") return add_latent(weight.layer);
     add(weight, weight.role, weight.rows);
+  }
+
+  // llama.cpp multiplies queries by keys' part and what attention gives by values' part, head by head, as vkmoe does.
+  void add_latent(uint32_t layer) {
+    const Matrix &k = spec_.layers[layer].k_b, &v = spec_.layers[layer].v_b;
+    plan_.tensors.push_back({.name = name("k_b", layer), .shape = {k.experts.size(), k.k, k.n}, .rows = k, .transposed = true});
+    plan_.tensors.push_back({.name = name("v_b", layer), .shape = {v.experts.size(), v.n, v.k}, .rows = v});
+    used_.insert(k.experts[0][0].tensor);
   }
 
   // Of experts, whose values lie apart: each is a row of one, first_row counts values (Matrix::Span).
@@ -137,6 +171,7 @@ class Exporter {
     again->metadata = metadata_;
     for (const GgufTensor& tensor : plan_.tensors)
       again->tensors[tensor.name] = {tensor.name, &tensor.rows.format(), tensor.shape, nullptr, 0, nullptr, nullptr};
+    for (const MadeTensor& made : plan_.made) again->tensors[made.tensor.name] = made.tensor;
     Hyper read, expected = spec_.hyper;
     try {
       read = read_model_spec(again).hyper;
@@ -147,7 +182,8 @@ class Exporter {
     bool rotation = same_rotation(expected, read);
     read.rope_theta = expected.rope_theta;
     read.rope_scaling = expected.rope_scaling;
-    expected.rope_interleaved = read.rope_interleaved;
+    read.attention_scale = expected.attention_scale;
+    if (architecture_.gguf_interleaves) read.rope_interleaved = expected.rope_interleaved;
     expected.biased = read.biased;  // by role: each that was found has its place
     if (!expected.dense_ff || !read.dense_ff) read.dense_ff = expected.dense_ff;  // in files without dense layers
     if (!rotation || read != expected)

@@ -72,9 +72,9 @@ class Chooser {
 
   const Format* choose(const GgufTensor& tensor, QuantizeReport& report) const {
     const Format* wanted = wanted_type(tensor);
-    const Format* type = fitting_type(wanted, tensor.rows.k);
+    const Format* type = fitting_type(wanted, tensor.row_elems());
     if (type != wanted)
-      report.notes.push_back(cat(tensor.name, ": rows of ", tensor.rows.k, " values: ", type->name, " instead of ",
+      report.notes.push_back(cat(tensor.name, ": rows of ", tensor.row_elems(), " values: ", type->name, " instead of ",
                                      wanted->name));
     return type;
   }
@@ -122,6 +122,18 @@ uint64_t source_row(const GgufTensor& tensor, uint64_t r) {
   return r - within + within % 2 * (head / 2) + within / 2;
 }
 
+void encode_row(const GgufTensor& tensor, uint64_t r, const float* values, const Format& to, uint8_t* out) {
+  for (uint32_t at = 0; at < tensor.row_elems(); at += to.block_elems, out += to.block_bytes) {
+    if (to.encode(&values[at], out)) continue;
+    for (uint32_t i = at; i < at + to.block_elems; i++)
+      if (!std::isfinite(values[i]))
+        fail(VKMOE_ERROR_BAD_FILE, "tensor '", tensor.name, "': expected finite numbers, found ", values[i], " in row ",
+             r, ", column ", i);
+    fail(VKMOE_ERROR_UNSUPPORTED, "tensor '", tensor.name, "': row ", r, " from column ", at, " has a value that ",
+         to.name, " cannot hold (its scales are binary16, at most 65504)");
+  }
+}
+
 // Row r of a tensor in the format asked for.
 void convert_row(const GgufTensor& tensor, uint64_t r, const Format& to, uint8_t* out) {
   static thread_local std::vector<float> values;
@@ -137,21 +149,41 @@ void convert_row(const GgufTensor& tensor, uint64_t r, const Format& to, uint8_t
   }
   values.resize(k);
   decode_row(*from, row, 0, k, values.data());
-  for (uint32_t at = 0; at < k; at += to.block_elems, out += to.block_bytes) {
-    if (to.encode(&values[at], out)) continue;
-    for (uint32_t i = at; i < at + to.block_elems; i++)
-      if (!std::isfinite(values[i]))
-        fail(VKMOE_ERROR_BAD_FILE, "tensor '", tensor.name, "': expected finite numbers, found ", values[i], " in row ",
-             r, ", column ", i);
-    fail(VKMOE_ERROR_UNSUPPORTED, "tensor '", tensor.name, "': row ", r, " from column ", at, " has a value that ",
-         to.name, " cannot hold (its scales are binary16, at most 65504)");
+  encode_row(tensor, r, values.data(), to, out);
+}
+
+// The values of one expert's matrix, each of its columns in order.
+std::vector<float> transpose(const Matrix& matrix, uint32_t expert) {
+  std::vector<float> values(uint64_t(matrix.n) * matrix.k), row(matrix.k);
+  std::vector<uint8_t> scratch;
+  for (uint32_t r = 0; r < matrix.n; r++) {
+    const Format* from;
+    const uint8_t* source = matrix.row(expert, r, &from, scratch);
+    decode_row(*from, source, 0, matrix.k, row.data());
+    for (uint32_t c = 0; c < matrix.k; c++) values[uint64_t(c) * matrix.n + r] = row[c];
+  }
+  return values;
+}
+
+// Likewise, expert by expert: what is transposed are parts of attention, a head each, and small.
+void write_transposed(const GgufTensor& tensor, const Format& to, OutputFile& file,
+                      const std::function<void(uint64_t)>& add_values) {
+  uint64_t bytes = row_bytes(to, tensor.row_elems()), rows = tensor.rows.k;
+  std::vector<uint8_t> out(rows * bytes);
+  for (uint32_t expert = 0; expert < tensor.rows.experts.size(); expert++) {
+    std::vector<float> values = transpose(tensor.rows, expert);
+    parallel_for(rows, [&](uint64_t r) {
+      encode_row(tensor, expert * rows + r, &values[r * tensor.rows.n], to, &out[r * bytes]);
+    });
+    file.write(out.data(), out.size());
+    add_values(values.size());
   }
 }
 
 // Rows of a tensor, converted by all cores and written in order.
-void write_tensor(const GgufTensor& tensor, const Format& to, OutputFile& file,
-                  const std::function<void(uint64_t)>& add_values) {
-  uint64_t bytes = row_bytes(to, tensor.rows.k), rows = tensor.row_count(), total = rows * bytes;
+void write_rows(const GgufTensor& tensor, const Format& to, OutputFile& file,
+                const std::function<void(uint64_t)>& add_values) {
+  uint64_t bytes = row_bytes(to, tensor.rows.k), rows = tensor.row_count();
   uint64_t batch = std::clamp<uint64_t>(buffer_bytes / bytes, 1, rows);
   uint64_t group = std::max<uint64_t>(1, batch / 256);  // rows that a thread takes at once
   std::vector<uint8_t> out(batch * bytes);
@@ -164,6 +196,12 @@ void write_tensor(const GgufTensor& tensor, const Format& to, OutputFile& file,
     file.write(out.data(), count * bytes);
     add_values(count * tensor.rows.k);
   }
+}
+
+void write_tensor(const GgufTensor& tensor, const Format& to, OutputFile& file,
+                  const std::function<void(uint64_t)>& add_values) {
+  (tensor.transposed ? write_transposed : write_rows)(tensor, to, file, add_values);
+  uint64_t total = tensor.row_count() * row_bytes(to, tensor.row_elems());
   static const char zeros[GgufHeader::alignment] = {};
   file.write(zeros, (GgufHeader::alignment - total % GgufHeader::alignment) % GgufHeader::alignment);
 }
@@ -234,14 +272,16 @@ QuantizeReport quantize(const std::string& in_path, const std::string& out_path,
   plan.header.set("general.quantization_version", 2u);
 
   QuantizeReport report;
-  for (const std::string& name : plan.left_out) report.notes.push_back(name + ": left out");
+  const auto& left = plan.left_out;  // pictures' tensors and those of further predicted tokens are hundreds
+  if (left.size() > 8) report.notes.push_back(cat(left.size(), " tensors left out, from ", left[0], " to ", left.back()));
+  else for (const std::string& name : left) report.notes.push_back(name + ": left out");
   Chooser chooser(plan, types, gguf);
   std::vector<const Format*> formats;
   uint64_t total = 0, done = 0;
   for (const GgufTensor& tensor : plan.tensors) {
     formats.push_back(chooser.choose(tensor, report));
     plan.header.add_tensor(tensor.name, tensor.shape, *formats.back());
-    total += tensor.row_count() * tensor.rows.k;
+    total += tensor.row_count() * tensor.row_elems();
   }
   for (const auto& [name, tensor] : file->tensors) report.source_bytes += tensor.size_bytes;
   std::string header = plan.header.bytes();

@@ -1,6 +1,7 @@
 // Writes a model as a GGUF whose matrices have the types asked for. Called by the C API.
 #pragma once
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,14 +18,23 @@ struct GgufTensor {
   std::vector<uint64_t> shape;   // outermost first
   Matrix rows;                   // in order; rows.n is that of one expert
   uint32_t interleave_head = 0;  // not 0: rows of each head of this size change from halves to neighbouring pairs
+  bool transposed = false;       // its rows are the columns of each expert's matrix
 
-  uint64_t row_count() const { return uint64_t(rows.n) * rows.experts.size(); }
+  uint32_t row_elems() const { return transposed ? rows.n : rows.k; }
+  uint64_t row_count() const { return uint64_t(transposed ? rows.k : rows.n) * rows.experts.size(); }
+};
+
+// A tensor that the source says in other words, such as the factors of rotary frequencies.
+struct MadeTensor {
+  std::vector<float> values;
+  Tensor tensor;
 };
 
 // What is to be written: key-values, and tensors in the order of the file.
 struct GgufPlan {
   GgufHeader header;
   std::vector<GgufTensor> tensors;
+  std::list<MadeTensor> made;  // what some of them point to
   std::vector<std::string> left_out;  // the source's tensors that a GGUF of this family has no place for
 };
 

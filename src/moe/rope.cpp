@@ -116,7 +116,6 @@ RopeScaling read_hugging_face(const ModelFile& file, uint32_t context_tokens) {
   if (s.type == Type::llama3) {
     s.low_freq_factor = positive(keys, "low_freq_factor");
     s.high_freq_factor = positive(keys, "high_freq_factor");
-    if (s.high_freq_factor <= s.low_freq_factor) keys.refuse("high_freq_factor", "expected more than low_freq_factor");
   }
   return s;
 }
@@ -139,8 +138,9 @@ std::vector<double> yarn_ramp(const RopeScaling& s, double theta, uint32_t rotar
   return ramp;
 }
 
-// Share of the unstretched frequency for a wavelength in tokens: 1 for short ones.
+// Share of the unstretched frequency for a wavelength in tokens: 1 for short ones. Llama 4 has a step instead of a ramp.
 double llama3_share(const RopeScaling& s, double wavelength) {
+  if (s.high_freq_factor <= s.low_freq_factor) return s.original_context / wavelength >= s.low_freq_factor;
   double share = (s.original_context / wavelength - s.low_freq_factor) / (s.high_freq_factor - s.low_freq_factor);
   return std::clamp(share, 0.0, 1.0);
 }

@@ -159,9 +159,11 @@ void read_common_hugging_face(const ModelFile& file, const std::string& gguf_pre
 // Multi-head latent attention where the file has its keys.
 void read_latent(const Keys& keys, bool gguf, Hyper& h) {
   LatentAttention& l = h.latent;
-  l.kv_rank = keys.u32_or(gguf ? "attention.kv_lora_rank" : "kv_lora_rank", 0, 0, 2048);
+  const KeyNames kv_rank("kv_lora_rank", "attention.kv_lora_rank"), q_rank("q_lora_rank", "attention.q_lora_rank");
+  if (!keys.has(kv_rank)) return;
+  l.kv_rank = keys.u32(kv_rank, 0, 2048);
   if (!l.kv_rank) return;
-  l.q_rank = keys.u32_or(gguf ? "attention.q_lora_rank" : "q_lora_rank", 0, 0, 1 << 20);
+  if (keys.has(q_rank)) l.q_rank = keys.u32(q_rank, 0, 1 << 20);
   if (gguf) {
     bool absorbed = keys.has("attention.key_length_mla");  // newer files give key_length as the cache has it
     const char* key = absorbed ? "attention.key_length_mla" : "attention.key_length";
@@ -174,10 +176,15 @@ void read_latent(const Keys& keys, bool gguf, Hyper& h) {
     l.value_dim = keys.u32("v_head_dim", 1, 1024);
   }
   for (uint32_t size : {l.kv_rank, l.nope_dim, h.rotary_dim})
-    if (size % 4 != 0) keys.refuse(gguf ? "attention.kv_lora_rank" : "kv_lora_rank",
-                                   cat("with ", l.nope_dim, " + ", h.rotary_dim, " dimensions a head: expected multiples of 4"));
+    if (size % 4 != 0)
+      keys.refuse(kv_rank, cat("with ", l.nope_dim, " + ", h.rotary_dim, " dimensions a head: expected multiples of 4"));
   h.n_kv_heads = 1;
   h.head_dim = l.kv_rank + h.rotary_dim;
+  keys.note("attention.head_count_kv", h.n_kv_heads);
+  keys.note("attention.key_length", h.head_dim);
+  keys.note("attention.value_length", l.kv_rank);
+  keys.note("attention.key_length_mla", l.nope_dim + h.rotary_dim);
+  keys.note("attention.value_length_mla", l.value_dim);
 }
 
 }  // namespace
@@ -188,7 +195,7 @@ Hyper read_common(const ModelFile& file, const std::string& gguf_prefix, const C
   else read_common_hugging_face(file, gguf_prefix, options, h);
   h.rope_scaling = read_rope_scaling(file, gguf_prefix, h.context_tokens);
   bool gguf = file.kind == ModelFile::Kind::gguf;
-  read_latent(Keys(file, gguf ? gguf_prefix : ""), gguf, h);
+  read_latent(Keys(file, gguf_prefix, h), gguf, h);
   if (h.latent.kv_rank) {
     double mscale = yarn_mscale(h.rope_scaling.factor, h.rope_scaling.mscale_all_dim);
     h.attention_scale = float(mscale * mscale / std::sqrt(double(h.latent.nope_dim + h.rotary_dim)));

@@ -20,6 +20,7 @@ Hyper read(const ModelFile& file) {
   h.top_k = keys.u32({"ffn_config.moe_top_k", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"ffn_config.ffn_hidden_size", "feed_forward_length"}, 1, 1 << 24);
   h.norm = NORM_LAYER;
+  keys.note("attention.layer_norm_epsilon", h.rms_epsilon);
   const KeyNames clip("attn_config.clip_qkv", "attention.clamp_kqv");
   if (keys.has(clip)) h.qkv_clip = float(keys.number(clip));
   if (keys.has(clip) && !(h.qkv_clip > 0)) keys.refuse(clip, "expected a number above 0");

@@ -1,6 +1,8 @@
 // DeepSeek-V2 (2024) and V3 (2024), after transformers' modeling_deepseek_v2.py and modeling_deepseek_v3.py: multi-head latent
 // attention, shared experts, dense first layers; V2 chooses by softmax inside the best groups, V3 by sigmoid and bias.
 // Kimi-K2, Moonlight and GLM-4.7-Flash (modeling_glm4_moe_lite.py) are of V3's kind.
+#include <algorithm>
+
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -30,15 +32,21 @@ GateRule v2_gate(const Hyper& h, const Keys& keys, bool gguf) {
   GateRule rule = softmax_top_k(h.n_experts, h.top_k, gguf && keys.flag_or("expert_weights_norm", false));
   rule.scale = float(keys.number_or({"routed_scaling_factor", "expert_weights_scale"}, 1));
   std::string method = gguf ? "group_limited_greedy" : keys.text_or("topk_method", "greedy");
-  if (method == "group_limited_greedy") read_groups(keys, rule);
-  else if (method != "greedy") keys.refuse("topk_method", "expected greedy or group_limited_greedy");
+  if (method == "group_limited_greedy") {
+    read_groups(keys, rule);
+  } else {
+    if (method != "greedy") keys.refuse("topk_method", "expected greedy or group_limited_greedy");
+    rule.n_groups = 1;
+    keys.note("expert_group_count", 1u);
+    keys.note("expert_group_used_count", 1u);
+  }
   rule.group_score = GROUP_MAX;
   return rule;
 }
 
 Hyper read_hugging_face(const ModelFile& file) {
-  Hyper h = read_common(file, "");
-  Keys keys(file);
+  Hyper h = read_common(file, "deepseek2.");
+  Keys keys(file, "deepseek2.", h);
   bool v2 = keys.text_or("model_type", "") == "deepseek_v2";
   read_sizes(h, keys);
   if (keys.flag_or("attention_bias", false)) h.biased = {"q_a", "kv_a", "o"};
@@ -57,10 +65,13 @@ Hyper read_hugging_face(const ModelFile& file) {
         h.layer_has_experts.push_back(type == "sparse");
       }
       if (h.layer_has_experts.size() != h.n_layers) keys.refuse("mlp_layer_types", cat("expected ", h.n_layers, " entries"));
-      return h;
     }
   }
-  set_first_dense(h, keys.u32_or("first_k_dense_replace", v2 ? 0 : keys.has("mlp_layer_types") ? 1 : 3, 0, h.n_layers));
+  if (h.layer_has_experts.empty())
+    set_first_dense(h, keys.u32_or("first_k_dense_replace", v2 ? 0 : keys.has("mlp_layer_types") ? 1 : 3, 0, h.n_layers));
+  auto first = std::find(h.layer_has_experts.begin(), h.layer_has_experts.end(), true);
+  keys.note("leading_dense_block_count", uint32_t(first - h.layer_has_experts.begin()));
+  keys.note("expert_gating_func", v2 ? 1u : 2u);
   return h;
 }
 

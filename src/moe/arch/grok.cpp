@@ -11,7 +11,7 @@ Hyper read(const ModelFile& file) {
   Hyper h = read_common(file, "grok.", {.activation = "gelu|gelu_new|gelu_pytorch_tanh", .norm_epsilon = 1e-5});
   Keys keys(file, "grok.", h);
   const char* experts = gguf ? "expert_count" : keys.has("num_experts") ? "num_experts" : "num_local_experts";
-  h.n_experts = keys.u32(experts, 1, GATE_MAX_EXPERTS);
+  h.n_experts = keys.u32({experts, "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   // Files that lack these were made from the one released model.
@@ -20,6 +20,7 @@ Hyper read(const ModelFile& file) {
   h.attention_scale = float(keys.number_or({"attn_output_multiplier", "attention.output_scale"}, 0.08838834764831845));
   const char* cap = gguf ? "attn_logit_softcapping" : keys.has("max_attn_value") ? "max_attn_value" : "attn_logit_softcapping";
   h.attention_softcap = float(keys.number_or(cap, 30));
+  keys.note("attn_logit_softcapping", h.attention_softcap);
   if (!(h.attention_softcap > 0)) keys.refuse(cap, "expected a number above 0");
   if (file.find("blk.0.ffn_up.weight"))
     fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor blk.0.ffn_up.weight: a dense layer beside the experts is Grok-2's, only ",

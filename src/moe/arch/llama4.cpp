@@ -1,6 +1,8 @@
 // Llama 4 Scout and Maverick (Meta 2025), the text model, after transformers' modeling_llama4.py: the sigmoid of the router
 // scales an expert's input, one expert of top-1 and a shared one; chunked attention with rotary embedding and weightless
 // norms of queries and keys, but on every fourth layer neither, and a temperature that grows with the position.
+#include <algorithm>
+
 #include "moe/arch/arch.h"
 
 namespace vkmoe {
@@ -23,6 +25,7 @@ std::vector<bool> rotary_layers(const Keys& keys, const ModelFile& file, uint32_
 
 std::vector<bool> expert_layers(const Keys& keys, const ModelFile& file, uint32_t n_layers) {
   uint32_t step = keys.u32_or("interleave_moe_layer_step", 1, 1, 1 << 20);
+  keys.note("interleave_moe_layer_step", step);
   std::vector<bool> experts;
   for (uint32_t layer = 0; layer < n_layers; ++layer) experts.push_back((layer + 1) % step == 0);
   if (file.kind == ModelFile::Kind::gguf || !keys.has("moe_layers")) return experts;
@@ -62,6 +65,7 @@ void read_attention(const Keys& keys, const ModelFile& file, Hyper& h) {
   h.temperature_scale = float(keys.number_or("attn_scale", 0.1));
   std::vector<bool> rotary = rotary_layers(keys, file, h.n_layers), local = rotary;
   if (keys.has("layer_types")) local = local_layers(file, "", "chunked_attention", h.n_layers, 1);
+  if (std::find(local.begin(), local.end(), true) == local.end()) keys.note("attention.sliding_window", 0u);
   for (uint32_t i = 0; i < h.n_layers; ++i)
     h.attention.push_back({{0, local[i] ? chunk : 0}, rotary[i], rotary[i] && norms, tempered && !rotary[i]});
   if (keys.flag_or("attention_bias", false)) h.biased = {"q", "k", "v", "o"};
@@ -94,6 +98,7 @@ Hyper read(const ModelFile& file) {
 const Architecture llama4_architecture = {
     "llama4", "llama4_text", "llama4", read,
     with_common({
+        {"rope_freqs", "(none)", "rope_freqs.weight"},
         {"router", "model.layers.{L}.feed_forward.router.weight", "blk.{L}.ffn_gate_inp.weight"},
         {"gate", "(none)", "blk.{L}.ffn_gate_exps.weight"},
         {"gate_up", "model.layers.{L}.feed_forward.experts.gate_up_proj^T", "(none)"},

@@ -15,8 +15,6 @@ Hyper read(const ModelFile& file) {
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
   h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   if (!gguf) h.attention.assign(h.n_layers, {.span = {.window = keys.u32_or("sliding_window", 0, 0, 1u << 30)}});
-  if (gguf && file.find("rope_freqs.weight"))
-    fail(VKMOE_ERROR_UNSUPPORTED, file.path, ": tensor rope_freqs.weight: scaled rotary frequencies are not supported");
   h.gate = softmax_top_k(h.n_experts, h.top_k, true);
   h.layer_has_experts.assign(h.n_layers, true);
   return h;
@@ -27,6 +25,7 @@ Hyper read(const ModelFile& file) {
 const Architecture mixtral_architecture = {
     "mixtral", "mixtral", "llama", read,
     with_common({
+        {"rope_freqs", "(none)", "rope_freqs.weight"},
         {"router", "model.layers.{L}.block_sparse_moe.gate.weight", "blk.{L}.ffn_gate_inp.weight"},
         {"gate", "model.layers.{L}.block_sparse_moe.experts.{E}.w1.weight",
          "blk.{L}.ffn_gate_exps.weight|blk.{L}.ffn_gate.{E}.weight"},

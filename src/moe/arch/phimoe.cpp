@@ -11,6 +11,7 @@ Hyper read(const ModelFile& file) {
   Keys keys(file, "phimoe.", h);
   h.n_experts = keys.u32({"num_local_experts", "expert_count"}, 1, GATE_MAX_EXPERTS);
   h.top_k = keys.u32({"num_experts_per_tok", "expert_used_count"}, 1, GATE_MAX_TOP_K);
+  keys.note("rope.scaling.original_context_length", uint32_t(h.rope_scaling.original_context));
   if (h.top_k != 2) keys.refuse({"num_experts_per_tok", "expert_used_count"}, "sparsemixer chooses 2");
   h.expert_ff = keys.u32({"intermediate_size", "feed_forward_length"}, 1, 1 << 24);
   uint32_t window = keys.u32_or({"sliding_window", "attention.sliding_window"}, 0, 0, 1u << 30);
@@ -34,6 +35,8 @@ Hyper read(const ModelFile& file) {
 const Architecture phimoe_architecture = {
     "phimoe", "phimoe", "phimoe", read,
     with_common({
+        {"rope_factors_long", "(none)", "rope_factors_long.weight"},
+        {"rope_factors_short", "(none)", "rope_factors_short.weight"},
         {"attention_norm.bias", "model.layers.{L}.input_layernorm.bias", "blk.{L}.attn_norm.bias"},
         {"ffn_norm.bias", "model.layers.{L}.post_attention_layernorm.bias", "blk.{L}.ffn_norm.bias"},
         {"final_norm.bias", "model.norm.bias", "output_norm.bias"},
