@@ -90,11 +90,13 @@ def our_kernel(name):
         if head == "gate":
             return f"top-k, {constants[1]} experts", None, None, None
         return None
-    name, constants = re.match(r"matmul_(\w+)\((.*)\)", name).groups()
-    _, lane_rows, _, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:7])
-    if rows == 0 or (rows == 1 and tokens != 8):
+    staged, name, constants = re.match(r"matmul_(staged_)?(\w+)\((.*)\)", name).groups()
+    lanes, lane_rows, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:6])
+    if rows == 0 or (rows == 1 and tokens not in (8, 32)):
         return None
-    operation = ("decode" if rows == 2 else "prefill") + (", gate and up" if epilogue == 2 else "")
+    operation = {1: "decode", 8: "small batch", 32: "prefill"}[tokens] + (", gate and up" if epilogue == 2 else "")
+    if staged:  # a block of 32 values of all rows and tokens of the workgroup
+        return operation, name, tiles * 32 * 32 / lanes, tiles * 32 * 32 * tokens / lanes
     weights = lane_rows * tiles * 32  # a block of 32 values for each row that the invocation owns
     return operation, name, weights, weights * tokens
 
@@ -229,7 +231,7 @@ def page(document):
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
              *comparison(rows, gpus, "decode", "per_weight"), "",
              "## Prefill: instructions per multiply-add (`mul_mat_id`)", "",
-             "vkmoe's tiles are 8 tokens high and exact (float32, one order of summation); the peer's are 64 and use "
+             "vkmoe's tiles are 32 tokens high and exact (float32, one order of summation); the peer's are 64 and use "
              "int8 dot products (four multiply-adds in one) or fp16 where the device has them.", "",
              *comparison(rows, gpus, "prefill", "per_multiply_add"), "", "## All figures", "",
              "Occupancy: AMD subgroups per SIMD, Adreno waves per core, Mali 1 or half. Mali's cycles are those of each "

@@ -1,5 +1,5 @@
 # Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
-# A kernel that reads weights (it includes quant/format.glsl) is compiled once per weight format, as NAME_FORMAT,
+# A kernel that reads weights (it includes quant/format.glsl or lib/matmul.glsl) is compiled once per weight format, as NAME_FORMAT,
 # and each kernel that has a variant for TEXELS once more, as NAME_texels or NAME_texels_FORMAT.
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
@@ -35,7 +35,7 @@ endfunction()
 
 foreach(source ${kernel_sources})
   get_filename_component(stem ${source} NAME_WE)
-  file(STRINGS ${source} reads_weights REGEX "#include \"quant/format.glsl\"")
+  file(STRINGS ${source} reads_weights REGEX "#include \"(quant/format|lib/matmul).glsl\"")
   file(STRINGS ${source} has_texels_variant REGEX "#ifdef TEXELS")
   if(reads_weights)
     foreach(format ${VKMOE_FORMATS})

@@ -49,14 +49,14 @@ class Compiler {
     for (uint32_t epilogue : {EPILOGUE_STORE, EPILOGUE_ADD, EPILOGUE_GATED, EPILOGUE_ACTIVATED}) {
       if (options_.hot && epilogue == EPILOGUE_ACTIVATED) continue;  // of encoder-decoder models alone
       Weight weight = fake_weight(format, epilogue == EPILOGUE_GATED);
-      for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2}) {
+      for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2, TILE_HEIGHT_3}) {
         if (options_.hot && n_tokens == TILE_HEIGHT_1) continue;
         record("matmul", tuning, [&](Recorder& r) {
           matmul(r, {.weight = weight, .x = rows(), .y = rows(), .n_rows = n_tokens, .epilogue = epilogue});
         });
       }
       if (epilogue == EPILOGUE_ADD) continue;  // experts are added by combine()
-      for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_2}) {
+      for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_2, TILE_HEIGHT_3}) {
         record("expert_matmul", tuning, [&](Recorder& r) {
           expert_matmul(r, {.weight = weight, .x = rows(), .y = rows(), .routing = routing(n_tokens), .use = 0, .epilogue = epilogue});
         });

@@ -82,16 +82,18 @@ struct GateParams {
 };
 
 #define SORT_CHUNK 128  // assignments that one workgroup counts
-#define TILE_HEIGHTS 3  // tile lists: rows per tile are 1, 4 and 8
+#define TILE_HEIGHTS 4  // tile lists: rows per tile are 1, 4, 8 and 32
 #define TILE_HEIGHT_0 1
 #define TILE_HEIGHT_1 4
 #define TILE_HEIGHT_2 8
+#define TILE_HEIGHT_3 32
 
 struct SortParams {
   uint n_assignments;  // tokens * top_k
   uint n_chunks;       // ceil(n_assignments / SORT_CHUNK)
   uint n_experts;
   uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
+  uint tall_from;      // rows that deserve a tile of TILE_HEIGHT_3; 0: none do
   uint groups_y[TILE_HEIGHTS * 2];  // second dimension of the dispatches over tiles: by height, gate-up and down
 };
 

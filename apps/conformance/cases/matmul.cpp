@@ -12,19 +12,24 @@ namespace {
 struct Shape {
   uint32_t lane_rows, split, pairs;
   bool texels;
-  std::string name() const { return cat("rows=", lane_rows, ",split=", split, ",pairs=", pairs, texels ? ",texels" : ""); }
+  uint32_t staged_lanes = 0;  // matmul_staged, with lane_rows; the others of plainest
+  std::string name() const {
+    if (staged_lanes) return cat("staged=", staged_lanes, ",rows=", lane_rows);
+    return cat("rows=", lane_rows, ",split=", split, ",pairs=", pairs, texels ? ",texels" : "");
+  }
 };
 constexpr Shape plainest = {4, 1, 1, false};
 
 Tuning with_shape(const Check& check, const Shape& s) {
   const Caps& caps = check.caps();
-  uint32_t lanes = TILE_ROWS / s.lane_rows * s.split;
+  uint32_t lanes = s.staged_lanes ? s.staged_lanes : TILE_ROWS / s.lane_rows * s.split;
   if (lanes > caps.max_invocations)
     throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", caps.max_invocations, ")"));
   if (s.texels && (!caps.subgroup_shuffle || caps.subgroup_size < lanes))
     throw Unsupported(cat("shuffles among ", lanes, " invocations of a subgroup"));
   Tuning tuning = Tuning::of(caps);
-  for (Tuning::Matmul& m : tuning.matmul) m = {s.lane_rows, s.split, s.pairs};
+  for (Tuning::Matmul& m : tuning.matmul) m = s.staged_lanes ? Tuning::Matmul{4, 1, 1} : Tuning::Matmul{s.lane_rows, s.split, s.pairs};
+  tuning.staged = {s.staged_lanes, s.lane_rows, 2};
   tuning.matmul_texels = s.texels;
   return tuning;
 }
@@ -185,12 +190,15 @@ void add(Cases& cases, const Format& format, const Shape& shape, const Job& job,
 void add_matmul(Cases& cases) {
   const Job store = {70, 9, EPILOGUE_STORE, 2, 0, true, 1}, accumulate = {33, 4, EPILOGUE_ADD, 0, 5, false, 0.25f};
   const Job swiglu = {40, 3, EPILOGUE_GATED, 1, 0, true, 1}, one = {1, 1, EPILOGUE_STORE, 0, 0, false, -2};
-  const Job many = {64, 17, EPILOGUE_STORE, 0, 3, false, 1};
+  const Job many = {64, 17, EPILOGUE_STORE, 0, 3, false, 1}, tall = {100, 45, EPILOGUE_STORE, 3, 0, true, 1};
+  const Job tall_swiglu = {70, 35, EPILOGUE_GATED, 0, 0, true, 1, {ACTIVATION_CLAMPED_SILU, 1.702f, 7}, true};
   for (const Format* format : all_formats()) {
     add(cases, *format, {4, 1, 1, true}, store, true);
     add(cases, *format, {4, 1, 1, false}, store, false);
     add(cases, *format, {1, 4, 1, false}, store, true);
     add(cases, *format, {1, 2, 1, false}, swiglu, false);
+    add(cases, *format, {4, 1, 1, false, 128}, many, true);
+    add(cases, *format, {8, 1, 1, false, 64}, tall, false);
   }
   const Format& f32 = *find_format("F32");
   for (uint32_t lane_rows : {1, 2, 4, 8}) {
@@ -204,6 +212,10 @@ void add_matmul(Cases& cases) {
     }
   }
   for (const Job& job : {accumulate, swiglu, one, many}) add(cases, f32, {4, 1, 1, true}, job, true);
+  for (const Shape& shape : {Shape{4, 1, 1, false, 128}, Shape{8, 1, 1, false, 128}, Shape{4, 1, 1, false, 64}, Shape{8, 1, 1, false, 64}}) {
+    bool chosen = shape.lane_rows == 4 && shape.staged_lanes == 128;
+    for (const Job& job : {store, accumulate, swiglu, tall, tall_swiglu}) add(cases, f32, shape, job, chosen);
+  }
   for (Activation activation : {Activation{ACTIVATION_SILU, 0, 0}, {ACTIVATION_CLAMPED_SILU, 1.702f, 7}, {ACTIVATION_GELU, 0, 0},
                                 {ACTIVATION_RELU, 0, 0}}) {
     for (uint32_t epilogue : {EPILOGUE_GATED, EPILOGUE_ACTIVATED}) {
@@ -212,9 +224,9 @@ void add_matmul(Cases& cases) {
         add(cases, f32, {4, 1, 1, texels}, {40, 6, epilogue, 0, 2, false, 1, activation, true}, true);
     }
   }
-  for (const Shape& shape : {plainest, Shape{1, 2, 1, false}, {4, 1, 1, true}})
+  for (const Shape& shape : {plainest, Shape{1, 2, 1, false}, {4, 1, 1, true}, {4, 1, 1, false, 128}})
     cases.push_back({"matmul", cat("f32,", shape.name()), "heads=3,tokens=5", true, [=, &f32](Check& check) { check_batch(check, f32, shape); }});
-  for (const Shape& shape : {plainest, Shape{1, 4, 1, false}})
+  for (const Shape& shape : {plainest, Shape{1, 4, 1, false}, {4, 1, 1, false, 128}})
     cases.push_back({"matmul", cat("f32,", shape.name()), "shard-at=4GiB", true, [=](Check& check) { check_far_shard(check, shape); }});
 }
 

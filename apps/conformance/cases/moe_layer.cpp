@@ -142,7 +142,7 @@ void add_moe_layer(Cases& cases) {
   const std::vector<Shape> shapes = {{4, 2, 13, "random", true, true},    {3, 1, 9, "one-expert", false, true},
                                      {8, 2, 2, "random", false, true},    {6, 3, 21, "half-empty", true, true},
                                      {1, 1, 5, "random", false, true},    {4, 2, 9, "random", false, true, true},
-                                     {4, 4, 33, "random", false, false},
+                                     {4, 4, 33, "random", false, true},  {2, 1, 70, "random", true, false},
                                      {16, 1, 40, "one-expert", true, false}, {5, 2, 150, "half-empty", false, false}};
   for (const char* tuning : {"device", "cpu", "gpu"}) {
     for (const Format* format : all_formats()) {

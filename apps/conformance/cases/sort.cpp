@@ -53,20 +53,21 @@ Sorted run_sort(Check& check, const Tuning& tuning, const std::vector<uint32_t>&
   rule.capacity = capacity;
   Rows rows = {check.input(logits, "logits"), n_experts};
   BufferView bias = check.input(std::vector<float>(1), "bias");
-  check.run(tuning, [&](Recorder& r) { route(r, rule, rows, bias, routing, {{{1, 2}, {3, 4}, {5, 6}}}); });
+  check.run(tuning, [&](Recorder& r) { route(r, rule, rows, bias, routing, {{{1, 2}, {3, 4}, {5, 6}, {7, 8}}}); });
   auto words = [&](const BufferView& view, size_t count) { return check.read<uint32_t>(view, count); };
   return {words(routing.ids, n), words(routing.sorted, n), words(routing.slot_of, n), words(routing.offsets, n_experts + 1),
           words(routing.tiles, size_t(n) * TILE_HEIGHTS * 4), words(routing.groups, TILE_HEIGHTS * 2 * DISPATCH_WORDS)};
 }
 
-// The tiles of each height, as the scan is to list them: experts in order, whole tiles of 8, then one for the rest.
-std::vector<uint32_t> wanted_tiles(const std::vector<uint32_t>& counts, uint32_t height) {
+// The tiles of each height, as the scan is to list them: experts in order; tiles of 32 while `tall_from` rows
+// are left, whole tiles of 8, then one for the rest.
+std::vector<uint32_t> wanted_tiles(const std::vector<uint32_t>& counts, uint32_t tall_from, uint32_t height) {
   std::vector<uint32_t> tiles;
   uint32_t slot = 0;
   for (uint32_t e = 0; e < counts.size(); ++e) {
     for (uint32_t left = counts[e]; left > 0;) {
-      uint32_t rows = std::min<uint32_t>(left, TILE_HEIGHT_2);
-      uint32_t fits = rows <= TILE_HEIGHT_0 ? 0 : rows <= TILE_HEIGHT_1 ? 1 : 2;
+      uint32_t rows = std::min<uint32_t>(left, left >= tall_from ? TILE_HEIGHT_3 : TILE_HEIGHT_2);
+      uint32_t fits = left >= tall_from ? 3 : rows <= TILE_HEIGHT_0 ? 0 : rows <= TILE_HEIGHT_1 ? 1 : 2;
       if (fits == height) tiles.insert(tiles.end(), {e, slot, rows, 0});
       slot += rows;
       left -= rows;
@@ -97,7 +98,7 @@ void check_sort(Check& check, const Tuning& tuning, std::vector<uint32_t> ids, u
   check.equal("slot_of", got.slot_of, slot_of);
   check.equal("offsets", got.offsets, offsets);
   for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
-    std::vector<uint32_t> tiles = wanted_tiles(counts, height);
+    std::vector<uint32_t> tiles = wanted_tiles(counts, tuning.staged_from(), height);
     const uint32_t* found = &got.tiles[size_t(height) * n * 4];
     check.equal(cat("tiles of height ", height), std::vector<uint32_t>(found, found + tiles.size()), tiles);
     for (uint32_t use = 0; use < 2; ++use) {
@@ -114,17 +115,19 @@ void add_sort(Cases& cases) {
   struct Shape {
     uint32_t experts, top_k, tokens;
     bool quick;
-    uint32_t capacity = 0;
+    uint32_t capacity = 0, tall_from = 0;
   };
   // Remainders of every tile height and of SORT_CHUNK; more experts than tokens; one expert.
   const std::vector<Shape> shapes = {{8, 1, 2, true}, {8, 2, 64, true}, {16, 1, 129, true}, {1, 1, 9, true}, {5, 1, 31, false},
                                      {128, 4, 100, true}, {1024, 1, 3, true}, {64, 6, 300, false}, {3, 1, 257, false},
-                                     {1024, 8, 40, false}, {8, 2, 70, true, 5}};
+                                     {1024, 8, 40, false}, {8, 2, 70, true, 5},
+                                     {3, 1, 257, true, 0, 17}, {8, 2, 64, true, 0, 9}, {1, 1, 49, true, 0, 17},
+                                     {1, 1, 48, true, 0, 17}, {64, 6, 300, false, 0, 32}, {8, 2, 190, false, 40, 2}};
   for (const Lanes& lanes : all_lanes()) {
     for (const Shape& s : shapes) {
       for (const Pattern& pattern : patterns()) {
         cases.push_back({"sort", cat("lanes=", lanes.lanes),
-                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", pattern.name, s.capacity ? ",capacity" : ""),
+                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", pattern.name, s.capacity ? ",capacity" : "", s.tall_from ? cat(",tall-from=", s.tall_from) : ""),
                          s.quick && lanes.quick, [=, &pattern](Check& check) {
           std::vector<uint32_t> ids;
           for (uint32_t t = 0; t < s.tokens; ++t) {
@@ -132,7 +135,9 @@ void add_sort(Cases& cases) {
             uint32_t first = pattern.expert(check, t, s.experts);
             for (uint32_t j = 0; j < s.top_k; ++j) ids.push_back((first + 3 * j) % s.experts);
           }
-          check_sort(check, with_lanes(check, lanes.lanes), ids, s.experts, s.top_k, s.capacity);
+          Tuning tuning = with_lanes(check, lanes.lanes);
+          tuning.staged = {s.tall_from ? 128u : 0u, 4, s.tall_from};
+          check_sort(check, tuning, ids, s.experts, s.top_k, s.capacity);
         }});
       }
     }

@@ -7,7 +7,8 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2};
+constexpr uint32_t heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2, TILE_HEIGHT_3};
+constexpr uint32_t staged_height = 3;  // index of the height that matmul_staged.comp takes
 
 std::string kernel_name(const char* stem, const Format& format) {
   std::string name = cat(stem, "_", format.name);
@@ -17,17 +18,17 @@ std::string kernel_name(const char* stem, const Format& format) {
 
 // Shape of the workgroups for a weight and a height.
 struct Shape {
-  uint32_t lane_rows, split, tiles;
-  uint32_t lanes() const { return TILE_ROWS / lane_rows * split; }
+  uint32_t lanes, lane_rows, split, tiles;
 };
 
 Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height) {
+  if (height == staged_height) return {r.tuning.staged.lanes, r.tuning.staged.lane_rows, 1, 2};
   Tuning::Matmul t = r.tuning.matmul[height];
-  Shape shape = {t.lane_rows, t.split, t.pairs * (weight.paired ? 2 : 1)};
+  uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split;
   // The partial sums of all segments must fit in shared memory.
-  uint32_t outputs = TILE_ROWS * shape.tiles * heights[height];
-  if (shape.split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) shape.split = 1;
-  return shape;
+  uint32_t outputs = TILE_ROWS * tiles * heights[height];
+  if (split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) split = 1;
+  return {TILE_ROWS / t.lane_rows * split, t.lane_rows, split, tiles};
 }
 
 uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
@@ -37,15 +38,17 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
                             uint32_t activation) {
   Shape shape = shape_of(r, weight, height);
-  return r.device.kernel(kernel_name(r.tuning.matmul_texels ? "matmul_texels" : "matmul", *weight.format),
-                         {shape.lanes(), shape.lane_rows, shape.split, heights[height], rows, epilogue, shape.tiles, activation});
+  const char* stem = height == staged_height ? "matmul_staged" : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
+  SpecConstants constants = {shape.lanes, shape.lane_rows, heights[height], rows, epilogue, shape.tiles, activation};
+  if (height != staged_height) constants.push_back(shape.split);
+  return r.device.kernel(kernel_name(stem, *weight.format), constants);
 }
 
 // The buffers of matmul.comp; shard.bases stands for what is not read.
-std::vector<BufferView> bindings(const Recorder& r, const Weight& weight, const WeightShard& shard, Rows x, Rows y,
+std::vector<BufferView> bindings(const Kernel& kernel, const Weight& weight, const WeightShard& shard, Rows x, Rows y,
                                  BufferView tiles, BufferView sorted, BufferView weights) {
   BufferView quads = shard.tiles, bias = weight.bias ? weight.bias : shard.bases;
-  if (!r.tuning.matmul_texels) return {quads, shard.bases, x.view, y.view, tiles, sorted, bias, weights};
+  if (kernel.binary->binding_count == 8) return {quads, shard.bases, x.view, y.view, tiles, sorted, bias, weights};
   return {quads.as(Texels::uint4), shard.bases, x.view.as(Texels::float4), y.view, tiles, sorted, bias, weights,
           quads.as(Texels::uint1)};
 }
@@ -92,7 +95,7 @@ void note_tiles(Recorder& r, const Weight& weight, const WeightShard& shard, con
 }  // namespace
 
 void matmul(Recorder& r, const DenseMatmul& call) {
-  uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : 2;
+  uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : call.n_rows < r.tuning.staged_from() ? 2 : staged_height;
   const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue, call.activation.kind);
   for (const WeightShard& shard : call.weight.shards) {
     MatmulParams p = params_of(call.weight, shard, call.x, call.y);
@@ -105,7 +108,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.activation = call.activation;
     uint32_t n_matrices = call.weight.n_experts;
     r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue));
-    r.recording.dispatch(kernel, bindings(r, call.weight, shard, call.x, call.y, shard.bases, shard.bases, shard.bases), p,
+    r.recording.dispatch(kernel, bindings(kernel, call.weight, shard, call.x, call.y, shard.bases, shard.bases, shard.bases), p,
                          uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height),
                          call.weight.n_experts);
   }
@@ -122,27 +125,29 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind);
       r.recording.note(work_of(weight, shard, routing.top_k, routing.top_k, epilogue));
-      r.recording.dispatch(kernel, bindings(r, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
+      r.recording.dispatch(kernel, bindings(kernel, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
                            row_groups(r, weight, 0));
       continue;
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
-      if (height > 0 && routing.n_tokens <= heights[height - 1]) continue;  // no expert has so many rows
+      uint32_t least = height == 0 ? 1 : height == staged_height ? r.tuning.staged_from() : heights[height - 1] + 1;
+      if (routing.n_tokens < least) continue;  // no expert has so many rows
       const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind);
       p.tile_first = height * routing.tile_capacity;
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
       groups.size = 12;
       note_tiles(r, weight, shard, routing, p.tile_first, groups, epilogue);
-      r.recording.dispatch_indirect(kernel, bindings(r, weight, shard, x, y, routing.tiles, routing.sorted, weights), &p,
+      r.recording.dispatch_indirect(kernel, bindings(kernel, weight, shard, x, y, routing.tiles, routing.sorted, weights), &p,
                                     sizeof(p), groups);
     }
   }
 }
 
 MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& down) {
-  MatmulGroups groups;
+  MatmulGroups groups = {};
   for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
+    if (height == staged_height && !r.tuning.staged.lanes) continue;
     groups.rows[height][0] = row_groups(r, gate_up, height);
     groups.rows[height][1] = row_groups(r, down, height);
   }

@@ -18,7 +18,12 @@ struct Tuning {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
   };
   bool matmul_texels;           // weights and x are read as texel buffers
-  Matmul matmul[TILE_HEIGHTS];  // by rows of x in a workgroup: 1, 4, 8
+  Matmul matmul[TILE_HEIGHTS - 1];  // by rows of x in a workgroup: 1, 4, 8; and 32:
+  struct Staged {
+    uint32_t lanes, lane_rows;  // invocations of a workgroup, 64 or 128, and rows of W of each; lanes 0: not used
+    uint32_t from;              // rows of x that deserve such a workgroup
+  } staged;
+  uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
   uint32_t lanes;               // of kernels that share a head or a token's experts among invocations
   uint32_t row_lanes;           // of kernels that own a row of the residual stream

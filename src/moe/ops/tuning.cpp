@@ -8,6 +8,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   Tuning t;
   for (Matmul& shape : t.matmul) shape = {4, 1, 1};
   t.matmul[0].pairs = 2;
+  t.staged = {0, 4, 17};
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
@@ -23,6 +24,7 @@ Tuning Tuning::gpu() {
   t.matmul[0] = {1, 4, 1};
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
+  t.staged = {128, 4, 17};  // fuller than half: a value costs less than half of what it does in tiles of 8
   t.matmul_texels = false;
   t.share_keys = true;
   t.lanes = 64;
