@@ -1,6 +1,6 @@
 // Counting sort, step 2 (one workgroup): counts become the first slot of each (chunk, expert); each expert's rows are cut
-// into tiles of height 32 where there are p.tall_from for one, the rest into tiles of 8, and then of 4 or 1, listed compactly
-// by height, with the group counts of the dispatches over them.
+// into tiles of height 32 where there are p.tall_from for one, the rest into whole ones of p.whole_tile, and one of its own
+// height, listed compactly by height, with the group counts of the dispatches over them.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "shared/route.h"
@@ -14,19 +14,19 @@ layout(binding = 2) writeonly buffer Tiles { uvec4 tiles[]; };   // (TILE_HEIGHT
 layout(binding = 3) writeonly buffer Groups { uint groups[]; };  // (TILE_HEIGHTS, 2, DISPATCH_WORDS) u32
 layout(push_constant) uniform Push { SortParams p; };
 
-const uint tile_heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2, TILE_HEIGHT_3};
+const uint tile_heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, 0, TILE_HEIGHT_3};  // 0: p.whole_tile
 
 shared uint totals[GATE_MAX_EXPERTS];
 shared uint rows_before[LANES];    // of a lane's experts, then of all lanes before
 shared uvec4 tiles_before[LANES];  // by height
 
-// Tiles by height of an expert with so many rows: tall ones, the last perhaps not full; whole ones of 8; one of 4 or 8 for
-// the rest, or of 1 for a single row.
+// Tiles by height of an expert with so many rows: tall ones, the last perhaps not full; whole ones of 4 or 8; one for
+// the rest, of 1 for a single row.
 uvec4 measure(uint rows) {
   uint tall = p.tall_from == 0 ? 0 : (rows + TILE_HEIGHT_3 - p.tall_from) / TILE_HEIGHT_3;
   rows -= min(rows, tall * TILE_HEIGHT_3);
-  uint rest = rows % TILE_HEIGHT_2;
-  return uvec4(rest == 1, rest > 1 && rest <= TILE_HEIGHT_1, rows / TILE_HEIGHT_2 + uint(rest > TILE_HEIGHT_1), tall);
+  uint rest = rows % p.whole_tile;
+  return uvec4(rest == 1, rest > 1 && rest <= TILE_HEIGHT_1, rows / p.whole_tile + uint(rest > TILE_HEIGHT_1), tall);
 }
 
 void main() {
@@ -62,7 +62,7 @@ void main() {
     uvec4 made = measure(totals[e]);
     for (uint height = TILE_HEIGHTS; height-- > 0;) {  // the tallest first
       for (uint i = 0; i < made[height]; ++i) {
-        uint rows = min(tile_heights[height], after - slot);
+        uint rows = min(height == 2 ? p.whole_tile : tile_heights[height], after - slot);
         tiles[height * p.tile_capacity + at[height] + i] = uvec4(e, slot, rows, 0);
         slot += rows;
       }

@@ -163,7 +163,7 @@ int compile(const Options& options) {
   auto device = Device::open("");
   Compiler compiler(*device, options);
   std::vector<Tuning> tunings = {Tuning::of(device->caps())};
-  if (options.shapes) tunings = {Tuning::cpu(device->caps()), Tuning::gpu()};
+  if (options.shapes) tunings = {Tuning::cpu(device->caps()), Tuning::gpu(device->caps())};
   for (const Tuning& tuning : tunings) {
     for (const Format* format : all_formats()) {
       if (options.formats.empty() || options.formats.count(format->name)) compiler.matmuls(tuning, *format);

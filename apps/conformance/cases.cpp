@@ -20,7 +20,7 @@ Tuning with_lanes(const Check& check, uint32_t lanes) {
   if (lanes > check.caps().max_invocations)
     throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", check.caps().max_invocations, ")"));
   Tuning tuning = Tuning::of(check.caps());
-  tuning.lanes = tuning.row_lanes = tuning.sample_lanes = lanes;
+  tuning.lanes = tuning.head_lanes = tuning.row_lanes = tuning.sample_lanes = lanes;
   return tuning;
 }
 

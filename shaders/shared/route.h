@@ -82,7 +82,7 @@ struct GateParams {
 };
 
 #define SORT_CHUNK 128  // assignments that one workgroup counts
-#define TILE_HEIGHTS 4  // tile lists: rows per tile are 1, 4, 8 and 32
+#define TILE_HEIGHTS 4  // tile lists: rows per tile are 1, 4, SortParams.whole_tile and 32
 #define TILE_HEIGHT_0 1
 #define TILE_HEIGHT_1 4
 #define TILE_HEIGHT_2 8
@@ -93,6 +93,7 @@ struct SortParams {
   uint n_chunks;       // ceil(n_assignments / SORT_CHUNK)
   uint n_experts;
   uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
+  uint whole_tile;     // TILE_HEIGHT_1 or TILE_HEIGHT_2
   uint tall_from;      // rows that deserve a tile of TILE_HEIGHT_3; 0: none do
   uint groups_y[TILE_HEIGHTS * 2];  // second dimension of the dispatches over tiles: by height, gate-up and down
 };

@@ -73,6 +73,10 @@ void read_properties(PhysicalDevice& device) {
   VkPhysicalDeviceDriverProperties driver = {};
   chain(maintenance3, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, properties);
   chain(subgroup, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES, properties);
+  VkPhysicalDeviceSubgroupSizeControlProperties sizes = {};
+  if (device.has(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, VK_API_VERSION_1_3)) {
+    chain(sizes, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES, properties);
+  }
   if (device.has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, VK_API_VERSION_1_2)) {
     chain(driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, properties);
   }
@@ -94,6 +98,7 @@ void read_properties(PhysicalDevice& device) {
   caps.texel_alignment = std::max<uint32_t>(16, uint32_t(limits.minTexelBufferOffsetAlignment));
   caps.timestamp_ns = limits.timestampPeriod;
   caps.subgroup_size = subgroup.subgroupSize;
+  caps.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : caps.subgroup_size;
   if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
     caps.subgroup_arithmetic = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     caps.subgroup_ballot = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT;
@@ -223,6 +228,7 @@ nlohmann::json to_json(const PhysicalDevice& device, size_t index) {
                     {"texel_alignment", caps.texel_alignment}};
   json["capabilities"] = {{"unified_memory", caps.unified_memory},
                           {"subgroup_size", caps.subgroup_size},
+                          {"min_subgroup_size", caps.min_subgroup_size},
                           {"subgroup_arithmetic", caps.subgroup_arithmetic},
                           {"subgroup_ballot", caps.subgroup_ballot},
                           {"subgroup_shuffle", caps.subgroup_shuffle},

@@ -34,6 +34,7 @@ struct Caps {
   uint64_t max_texels = 0;             // maxTexelBufferElements
   uint32_t texel_alignment = 0;        // minTexelBufferOffsetAlignment
   uint32_t subgroup_size = 0;
+  uint32_t min_subgroup_size = 0;      // what a driver may narrow it to: 32 on AMD's RDNA, 64 on GCN
   bool subgroup_arithmetic = false, subgroup_ballot = false, subgroup_shuffle = false;
   bool fp16 = false, int8 = false, storage16 = false, storage8 = false, integer_dot = false;
   bool cooperative_matrix = false, buffer_device_address = false, pipeline_statistics = false;

@@ -114,7 +114,7 @@ TEST_CASE("attention: windows, chunks and sinks give the reference's values, and
         KvCache seen = cache.on_device(first_key(at) / KEY_BLOCK * KEY_BLOCK, at + 1);
         std::vector<float> row(whole.begin() + t * n_heads * head_dim, whole.begin() + (t + 1) * n_heads * head_dim);
         CHECK(run(Tuning::cpu(device()->caps()), span, at, 1, seen, one, sinks) == row);
-        CHECK(run(Tuning::gpu(), span, at, 1, seen, one, sinks) == row);
+        CHECK(run(Tuning::gpu(device()->caps()), span, at, 1, seen, one, sinks) == row);
       }
     }
   }

@@ -34,7 +34,7 @@ TEST_CASE("layernorm and rmsnorm that adds: device against reference, padding le
   std::mt19937 random(1);
   std::normal_distribution<float> normal(3, 1);  // a mean that must not cost digits
   for (const Case& c : {Case{2, 4, true}, {4, 96, false}, {3, 100, true}, {2, 4096, true}, {2, 33, false}}) {
-    for (const Tuning& tuning : {Tuning::cpu(device()->caps()), Tuning::gpu()}) {
+    for (const Tuning& tuning : {Tuning::cpu(device()->caps()), Tuning::gpu(device()->caps())}) {
       CAPTURE(c.width);
       uint32_t stride = row_stride(c.width);
       std::vector<float> x(size_t(c.rows) * stride), before(x.size(), 0.5f), weight(c.width), bias(c.width);
@@ -77,7 +77,7 @@ TEST_CASE("bounded queries, keys and values, and soft-capped scores: device agai
   std::vector<float> want = feed(reference, ids, spec->hyper.vocab, 80);
   CHECK(nmse(without, want) > 1e-4);  // they matter
   auto model = place_model(device(), *spec, [](uint64_t, uint64_t) {});
-  DeviceSession cpu(model, 80, 0, false, Tuning::cpu(device()->caps())), gpu(model, 80, 0, false, Tuning::gpu());
+  DeviceSession cpu(model, 80, 0, false, Tuning::cpu(device()->caps())), gpu(model, 80, 0, false, Tuning::gpu(device()->caps()));
   std::vector<float> got = feed(cpu, ids, spec->hyper.vocab, 80);
   CHECK(nmse(got, want) < 1e-10);
   CHECK(nmse(feed(gpu, ids, spec->hyper.vocab, 1), want) < 1e-10);

@@ -29,7 +29,7 @@ TEST_CASE("work is counted from shapes and from the rows really routed") {
   const Hyper& h = model->hyper;
   const std::vector<int32_t> ids = random_ids(h.vocab, 33, 5);
   const uint64_t n = ids.size(), head = 2ull * h.vocab * h.hidden;
-  for (const Tuning& tuning : {Tuning::cpu(device()->caps()), Tuning::gpu()}) {
+  for (const Tuning& tuning : {Tuning::cpu(device()->caps()), Tuning::gpu(device()->caps())}) {
     // A token alone takes the weights that count_parameters() names, and no more than activations beside them.
     const WorkCount one = work(model, tuning, {ids[0]}, 1, "matmul");
     CHECK(one.bytes >= 0.95 * double(model->parameters.decode_weight_bytes));

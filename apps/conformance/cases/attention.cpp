@@ -246,12 +246,19 @@ void add_attention(Cases& cases) {
   with([](Shape& s) { s.all_keys = true, s.position = 50; });  // a decoder over its encoder's output
   with([](Shape& s) { s.all_keys = true, s.position = 0, s.n_tokens = 2; });
   for (const Lanes& lanes : all_lanes()) {
-    if (lanes.lanes > 32) continue;  // the kernel takes at most 32
+    if (lanes.lanes > 64) continue;  // no device is given more
     for (const Shape& s : shapes) {
       cases.push_back({"attention", cat("lanes=", lanes.lanes), s.name(),
                        s.quick && (lanes.lanes == 8 || (lanes.lanes == 32 && s.head_dim == 64)),
                        [=](Check& check) { check_attention(check, with_lanes(check, lanes.lanes), s); }});
     }
+  }
+  for (const Shape& s : shapes) {
+    cases.push_back({"attention", "lanes=32,sums=4", s.name(), s.quick && s.head_dim == 64, [=](Check& check) {
+      Tuning tuning = with_lanes(check, 32);
+      tuning.attention_sums = 4;
+      check_attention(check, tuning, s);
+    }});
   }
   cases.push_back({"attention", "lanes=8", "cache=128MiB,tokens=2", true, [](Check& check) { check_large_cache(check, 2, false); }});
   cases.push_back({"attention", "lanes=8", "cache=128MiB,tokens=1,keys-shared", true, [](Check& check) { check_large_cache(check, 1, true); }});

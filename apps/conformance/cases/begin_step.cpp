@@ -20,7 +20,7 @@ void check_begin_step(Check& check, const Shape& s) {
   uint32_t rows = s.n_heads / s.n_kv_heads, now = s.advance ? s.next : s.position;
   BufferView step = check.input(std::vector<uint32_t>{s.position, s.next, 9, 11}, "step");
   BufferView groups = check.output(4 * s.spans.size(), "groups");
-  check.run(Tuning::gpu(), [&](Recorder& r) { begin_step(r, step, groups, s.n_heads, s.n_kv_heads, 64, s.spans, s.advance); });
+  check.run(Tuning::gpu(check.caps()), [&](Recorder& r) { begin_step(r, step, groups, s.n_heads, s.n_kv_heads, 64, s.spans, s.advance); });
   check.equal("step", check.read<uint32_t>(step, 4), {now, s.advance ? now + 1 : s.next, 9, 11});
   for (size_t i = 0; i < s.spans.size(); ++i) {
     uint32_t first = 0;  // the first key that is seen

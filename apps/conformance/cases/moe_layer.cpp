@@ -141,19 +141,21 @@ void add_moe_layer(Cases& cases) {
   // Remainders of every tile height; more experts than tokens; an expert that everyone chooses; one expert.
   const std::vector<Shape> shapes = {{4, 2, 13, "random", true, true},    {3, 1, 9, "one-expert", false, true},
                                      {8, 2, 2, "random", false, true},    {6, 3, 21, "half-empty", true, true},
-                                     {1, 1, 5, "random", false, true},    {4, 2, 9, "random", false, true, true},
+                                     {1, 1, 5, "random", false, true},    {4, 2, 9, "random", false, true, true}, {2, 1, 4, "one-expert", false, true},
                                      {4, 4, 33, "random", false, true},  {2, 1, 70, "random", true, false},
                                      {16, 1, 40, "one-expert", true, false}, {5, 2, 150, "half-empty", false, false}};
-  for (const char* tuning : {"device", "cpu", "gpu"}) {
+  for (const char* tuning : {"device", "cpu", "gpu", "mali"}) {
     for (const Format* format : all_formats()) {
       for (const Shape& s : shapes) {
         bool device = std::string(tuning) == "device", f32 = format->name == std::string("F32");
         bool first = &s == &shapes[0];
-        if (!f32 && !first) continue;
+        if (!f32 && (!first || tuning == std::string("mali"))) continue;
         cases.push_back({"moe_layer", cat(lower_name(*format), ",tuning=", tuning),
                          cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", s.skew, s.shards ? ",shards" : "", s.scaled_input ? ",scaled-input" : ""),
                          s.quick && (f32 ? !device : device), [=, name = std::string(tuning)](Check& check) {
-          Tuning chosen = name == "gpu" ? Tuning::gpu() : name == "cpu" ? Tuning::cpu(check.caps()) : Tuning::of(check.caps());
+          Caps caps = check.caps();
+          if (name == "mali") caps.vendor_id = 0x13b5;
+          Tuning chosen = name == "cpu" ? Tuning::cpu(caps) : name == "device" ? Tuning::of(caps) : Tuning::gpu(caps);
           check_layer(check, chosen, *format, s);
         }});
       }

@@ -129,7 +129,7 @@ void add_rope_cache(Cases& cases) {
   const std::vector<Shape> shapes = {{3, 5, 4, 2, 32, 32}, {1, 0, 2, 1, 64, 16}, {2, 31, 3, 3, 80, 80}, {1, 7, 1, 1, 4, 0}};
   const char* norms[] = {"no-norm", "head-norm", "full-norm", "norm-after"};
   for (const Lanes& lanes : all_lanes()) {
-    if (lanes.lanes > 32) continue;  // the kernel takes at most 32
+    if (lanes.lanes > 64) continue;  // no device is given more
     for (uint32_t norm : {QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_FULL, QK_NORM_AFTER_ROPE}) {
       for (uint32_t mode = 0; mode < 8; ++mode) {
         RopeParams p = {};

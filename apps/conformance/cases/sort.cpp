@@ -59,15 +59,15 @@ Sorted run_sort(Check& check, const Tuning& tuning, const std::vector<uint32_t>&
           words(routing.tiles, size_t(n) * TILE_HEIGHTS * 4), words(routing.groups, TILE_HEIGHTS * 2 * DISPATCH_WORDS)};
 }
 
-// The tiles of each height, as the scan is to list them: experts in order; tiles of 32 while `tall_from` rows
-// are left, whole tiles of 8, then one for the rest.
-std::vector<uint32_t> wanted_tiles(const std::vector<uint32_t>& counts, uint32_t tall_from, uint32_t height) {
+// The tiles of each height, as the scan is to list them: experts in order; tiles of 32 while there are rows enough
+// for one, whole tiles of 4 or 8, then one for the rest.
+std::vector<uint32_t> wanted_tiles(const std::vector<uint32_t>& counts, const Tuning& tuning, uint32_t height) {
   std::vector<uint32_t> tiles;
-  uint32_t slot = 0;
+  uint32_t slot = 0, tall_from = tuning.staged_from(), whole = tuning.whole_tile;
   for (uint32_t e = 0; e < counts.size(); ++e) {
     for (uint32_t left = counts[e]; left > 0;) {
-      uint32_t rows = std::min<uint32_t>(left, left >= tall_from ? TILE_HEIGHT_3 : TILE_HEIGHT_2);
-      uint32_t fits = left >= tall_from ? 3 : rows <= TILE_HEIGHT_0 ? 0 : rows <= TILE_HEIGHT_1 ? 1 : 2;
+      uint32_t rows = std::min(left, left >= tall_from ? TILE_HEIGHT_3 : whole);
+      uint32_t fits = left >= tall_from ? 3 : rows == whole ? 2 : rows <= TILE_HEIGHT_0 ? 0 : rows <= TILE_HEIGHT_1 ? 1 : 2;
       if (fits == height) tiles.insert(tiles.end(), {e, slot, rows, 0});
       slot += rows;
       left -= rows;
@@ -98,7 +98,7 @@ void check_sort(Check& check, const Tuning& tuning, std::vector<uint32_t> ids, u
   check.equal("slot_of", got.slot_of, slot_of);
   check.equal("offsets", got.offsets, offsets);
   for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
-    std::vector<uint32_t> tiles = wanted_tiles(counts, tuning.staged_from(), height);
+    std::vector<uint32_t> tiles = wanted_tiles(counts, tuning, height);
     const uint32_t* found = &got.tiles[size_t(height) * n * 4];
     check.equal(cat("tiles of height ", height), std::vector<uint32_t>(found, found + tiles.size()), tiles);
     for (uint32_t use = 0; use < 2; ++use) {
@@ -123,10 +123,10 @@ void add_sort(Cases& cases) {
                                      {1024, 8, 40, false}, {8, 2, 70, true, 5},
                                      {3, 1, 257, true, 0, 17}, {8, 2, 64, true, 0, 9}, {1, 1, 49, true, 0, 17},
                                      {1, 1, 48, true, 0, 17}, {64, 6, 300, false, 0, 32}, {8, 2, 190, false, 40, 2}};
-  for (const Lanes& lanes : all_lanes()) {
+  auto add = [&](const Lanes& lanes, uint32_t whole) {
     for (const Shape& s : shapes) {
       for (const Pattern& pattern : patterns()) {
-        cases.push_back({"sort", cat("lanes=", lanes.lanes),
+        cases.push_back({"sort", cat("lanes=", lanes.lanes, whole == TILE_HEIGHT_2 ? "" : ",whole-tile=4"),
                          cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", pattern.name, s.capacity ? ",capacity" : "", s.tall_from ? cat(",tall-from=", s.tall_from) : ""),
                          s.quick && lanes.quick, [=, &pattern](Check& check) {
           std::vector<uint32_t> ids;
@@ -136,12 +136,15 @@ void add_sort(Cases& cases) {
             for (uint32_t j = 0; j < s.top_k; ++j) ids.push_back((first + 3 * j) % s.experts);
           }
           Tuning tuning = with_lanes(check, lanes.lanes);
+          tuning.whole_tile = whole;
           tuning.staged = {s.tall_from ? 128u : 0u, 4, s.tall_from};
           check_sort(check, tuning, ids, s.experts, s.top_k, s.capacity);
         }});
       }
     }
-  }
+  };
+  for (const Lanes& lanes : all_lanes()) add(lanes, TILE_HEIGHT_2);
+  add({64, true}, TILE_HEIGHT_1);
 }
 
 }  // namespace vkmoe::conformance

@@ -7,14 +7,13 @@ namespace vkmoe {
 namespace {
 
 uint32_t lanes_of(const Recorder& r, uint32_t head_dim) {
-  return head_dim > 256 ? r.tuning.lanes : std::min(r.tuning.lanes, 32u);
+  return head_dim > 256 ? r.tuning.lanes : r.tuning.head_lanes;
 }
 
 // (token, head) rows of one key-value head that a workgroup takes: as many as shared memory and an invocation's sums allow.
 uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) {
-  constexpr uint32_t most_sums = 40;  // vec4s of values, twice
   uint32_t columns = uint32_t(ceil_div(head_dim / 4, lanes_of(r, head_dim))), row_bytes = (head_dim + KEY_BLOCK + 1) * 4;
-  uint32_t queries = 8, most = std::min(most_sums / columns, uint32_t(r.device.caps().max_shared_bytes / row_bytes));
+  uint32_t queries = 8, most = std::min(r.tuning.attention_sums / columns, uint32_t(r.device.caps().max_shared_bytes / row_bytes));
   while (queries > 1 && (queries / 2 >= rows || queries > most)) queries /= 2;
   return queries;
 }
@@ -69,7 +68,7 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
   }
   r.recording.dispatch_indirect(kernel, bindings, &params, sizeof(params), groups);
   r.recording.note([=] { return merge_work(params, position[0]); });
-  r.recording.dispatch(r.device.kernel("attention_merge", {std::min(r.tuning.lanes, 32u)}), {step, partials, y.view, sinks},
+  r.recording.dispatch(r.device.kernel("attention_merge", {r.tuning.head_lanes}), {step, partials, y.view, sinks},
                        params, params.n_heads, params.n_tokens);
 }
 
@@ -87,7 +86,7 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
                 const KvCache& cache, const RopeParams& params) {
   r.recording.note(elementwise(
       uint64_t(params.n_tokens) * (params.n_heads + 2 * params.n_kv_heads) * params.head_dim, params.norm ? 7 : 3));
-  r.recording.dispatch(r.device.kernel("rope_cache", {std::min(r.tuning.lanes, 32u)}),
+  r.recording.dispatch(r.device.kernel("rope_cache", {r.tuning.head_lanes}),
                        {step, qkv.view, norms, angles, queries, cache.keys, cache.values}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
 }
@@ -96,7 +95,7 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
                   BufferView queries, const KvCache& cache, const LatentParams& params) {
   r.recording.note(elementwise(
       uint64_t(params.n_tokens) * (params.kv_rank + (params.n_heads + 1) * params.rotary_dim), 4));
-  r.recording.dispatch(r.device.kernel("latent_cache", {std::min(r.tuning.lanes, 32u)}),
+  r.recording.dispatch(r.device.kernel("latent_cache", {r.tuning.head_lanes}),
                        {step, latents.view, q_heads.view, norm, angles, queries, cache.keys}, params, params.n_heads + 1,
                        params.n_tokens);
 }

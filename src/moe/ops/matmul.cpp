@@ -7,8 +7,19 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2, TILE_HEIGHT_3};
 constexpr uint32_t staged_height = 3;  // index of the height that matmul_staged.comp takes
+
+// Rows of x that a workgroup takes.
+uint32_t rows_of(const Recorder& r, uint32_t height) {
+  const uint32_t heights[TILE_HEIGHTS] = {TILE_HEIGHT_0, TILE_HEIGHT_1, r.tuning.whole_tile, TILE_HEIGHT_3};
+  return heights[height];
+}
+
+// Rows of x that the lowest workgroup of a list takes.
+uint32_t least_rows(const Recorder& r, uint32_t height) {
+  if (height == staged_height) return r.tuning.staged_from();
+  return height == 0 ? 1 : std::min(rows_of(r, height - 1) + 1, rows_of(r, height));
+}
 
 std::string kernel_name(const char* stem, const Format& format) {
   std::string name = cat(stem, "_", format.name);
@@ -26,7 +37,7 @@ Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height) {
   Tuning::Matmul t = r.tuning.matmul[height];
   uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split;
   // The partial sums of all segments must fit in shared memory.
-  uint32_t outputs = TILE_ROWS * tiles * heights[height];
+  uint32_t outputs = TILE_ROWS * tiles * rows_of(r, height);
   if (split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) split = 1;
   return {TILE_ROWS / t.lane_rows * split, t.lane_rows, split, tiles};
 }
@@ -39,7 +50,7 @@ const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, 
                             uint32_t activation) {
   Shape shape = shape_of(r, weight, height);
   const char* stem = height == staged_height ? "matmul_staged" : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
-  SpecConstants constants = {shape.lanes, shape.lane_rows, heights[height], rows, epilogue, shape.tiles, activation};
+  SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation};
   if (height != staged_height) constants.push_back(shape.split);
   return r.device.kernel(kernel_name(stem, *weight.format), constants);
 }
@@ -109,7 +120,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     uint32_t n_matrices = call.weight.n_experts;
     r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue));
     r.recording.dispatch(kernel, bindings(kernel, call.weight, shard, call.x, call.y, shard.bases, shard.bases, shard.bases), p,
-                         uint32_t(ceil_div(call.n_rows, heights[height])), row_groups(r, call.weight, height),
+                         uint32_t(ceil_div(call.n_rows, rows_of(r, height))), row_groups(r, call.weight, height),
                          call.weight.n_experts);
   }
 }
@@ -130,8 +141,7 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
       continue;
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
-      uint32_t least = height == 0 ? 1 : height == staged_height ? r.tuning.staged_from() : heights[height - 1] + 1;
-      if (routing.n_tokens < least) continue;  // no expert has so many rows
+      if (routing.n_tokens < least_rows(r, height)) continue;  // no expert has so many rows
       const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind);
       p.tile_first = height * routing.tile_capacity;
       BufferView groups = routing.groups;

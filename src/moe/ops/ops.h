@@ -18,14 +18,17 @@ struct Tuning {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
   };
   bool matmul_texels;           // weights and x are read as texel buffers
-  Matmul matmul[TILE_HEIGHTS - 1];  // by rows of x in a workgroup: 1, 4, 8; and 32:
+  uint32_t whole_tile;              // rows of x in a workgroup: TILE_HEIGHT_2, or TILE_HEIGHT_1 where registers are few
+  Matmul matmul[TILE_HEIGHTS - 1];  // by rows of x in a workgroup: 1, 4, whole_tile; and 32:
   struct Staged {
     uint32_t lanes, lane_rows;  // invocations of a workgroup, 64 or 128, and rows of W of each; lanes 0: not used
     uint32_t from;              // rows of x that deserve such a workgroup
   } staged;
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
-  uint32_t lanes;               // of kernels that share a head or a token's experts among invocations
+  uint32_t attention_sums;      // vec4s of values, twice, that an invocation of attention may hold
+  uint32_t lanes;               // of kernels that share a token's experts among invocations
+  uint32_t head_lanes;          // of kernels that share a head of up to 256 dimensions
   uint32_t row_lanes;           // of kernels that own a row of the residual stream
   uint32_t sample_lanes;
   // Loop iterations that an invocation may make. Mesa's llvmpipe silently ends an invocation's loops after 65,535 in all.
@@ -34,7 +37,7 @@ struct Tuning {
   uint64_t most_walked_keys(uint32_t head_dim) const { return uint64_t(most_iterations) / (head_dim + 160) * KEY_BLOCK; }
   static Tuning of(const Caps& caps);
   static Tuning cpu(const Caps& caps);
-  static Tuning gpu();
+  static Tuning gpu(const Caps& caps);
 };
 
 // Where the ops of a pass record to.

@@ -52,6 +52,7 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
   sort.n_chunks = uint32_t(ceil_div(sort.n_assignments, SORT_CHUNK));
   sort.n_experts = rule.n_experts;
   sort.tile_capacity = routing.tile_capacity;
+  sort.whole_tile = r.tuning.whole_tile;
   sort.tall_from = r.tuning.staged.lanes ? r.tuning.staged.from : 0;
   for (uint32_t i = 0; i < TILE_HEIGHTS * 2; ++i) sort.groups_y[i] = groups.rows[i / 2][i % 2];
   SpecConstants lanes = {r.tuning.lanes};

@@ -1,6 +1,13 @@
+#include <algorithm>
+
 #include "moe/ops/ops.h"
 
 namespace vkmoe {
+namespace {
+
+constexpr uint32_t arm = 0x13b5;  // vendor id
+
+}  // namespace
 
 // A processor: loads dominate, so each invocation owns many rows and shares each value of x among them; workgroups are one
 // vector wide, and few dispatches matter more than many workgroups.
@@ -8,32 +15,40 @@ Tuning Tuning::cpu(const Caps& caps) {
   Tuning t;
   for (Matmul& shape : t.matmul) shape = {4, 1, 1};
   t.matmul[0].pairs = 2;
+  t.whole_tile = TILE_HEIGHT_2;
   t.staged = {0, 4, 17};
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
-  t.lanes = t.row_lanes = 8;
+  t.attention_sums = 40;
+  t.lanes = t.head_lanes = t.row_lanes = 8;
   t.sample_lanes = 128;
   t.most_iterations = 60000;
   return t;
 }
 
-// A GPU: many invocations hide the latency of memory, so segments are shared out and each owns one row.
-Tuning Tuning::gpu() {
+// A GPU: many invocations hide the latency of memory, so segments are shared out and each owns one row. Where a subgroup
+// has 64 invocations at least, half of them would be idle in a workgroup of 32. Mali has 64 registers an invocation: taller
+// tiles and more queries would spill (bench/compilers.md).
+Tuning Tuning::gpu(const Caps& caps) {
+  bool few_registers = caps.vendor_id == arm;
   Tuning t;
   t.matmul[0] = {1, 4, 1};
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
   t.staged = {128, 4, 17};  // fuller than half: a value costs less than half of what it does in tiles of 8
+  t.whole_tile = few_registers ? TILE_HEIGHT_1 : TILE_HEIGHT_2;
   t.matmul_texels = false;
   t.share_keys = true;
+  t.attention_sums = few_registers ? 4 : 40;
   t.lanes = 64;
+  t.head_lanes = few_registers ? 64 : std::clamp(caps.min_subgroup_size, 32u, 64u);
   t.row_lanes = 128;
   t.sample_lanes = 128;
   t.most_iterations = 0xffffffffu;
   return t;
 }
 
-Tuning Tuning::of(const Caps& caps) { return caps.type == "cpu" ? cpu(caps) : gpu(); }
+Tuning Tuning::of(const Caps& caps) { return caps.type == "cpu" ? cpu(caps) : gpu(caps); }
 
 }  // namespace vkmoe
