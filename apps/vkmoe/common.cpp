@@ -8,13 +8,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#ifdef _WIN32
-#include <io.h>
-#define isatty _isatty
-#else
-#include <unistd.h>
-#endif
-
 namespace fs = std::filesystem;
 
 void check(vkmoe_status status) {
@@ -201,23 +194,4 @@ std::string count_text(double count) {
 std::string bytes_text(double bytes) {
   static const char* const units[] = {"", "kB", "MB", "GB", "TB", nullptr};
   return scaled(bytes, units, " ") + (bytes < 999.95 ? " bytes" : "");
-}
-
-ProgressBar::ProgressBar(std::string label) : label_(std::move(label)), terminal_(isatty(2)) {}
-
-void ProgressBar::update(double fraction, const std::string& note) {
-  const double now = watch_.seconds();
-  if (!terminal_ || now < 0.5 || now - last_ < 0.1) return;
-  last_ = now;
-  shown_ = true;
-  constexpr int width = 30;
-  const int filled = int(std::clamp(fraction, 0.0, 1.0) * width);
-  std::fprintf(stderr, "\r\033[K%s [%s%s] %3.0f%% %s", label_.c_str(), std::string(size_t(filled), '#').c_str(),
-               std::string(size_t(width - filled), '.').c_str(), fraction * 100, note.c_str());
-  std::fflush(stderr);
-}
-
-void ProgressBar::clear() {
-  if (shown_) std::fprintf(stderr, "\r\033[K");
-  shown_ = false;
 }

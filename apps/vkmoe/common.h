@@ -1,7 +1,6 @@
-// What the commands share: failures, handles that close themselves, options, the progress bar.
+// What the commands share: failures, handles that close themselves, options.
 #pragma once
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "../output.h"
+#include "../progress.h"
 #include "vkmoe/vkmoe.h"
 
 // Ctrl-C stopped the answer; main returns what a shell expects of that.
@@ -70,27 +70,3 @@ std::vector<int32_t> parse_ids(const std::string& name, const std::string& text,
 // "21.1 million", "22.4 MB"
 std::string count_text(double count);
 std::string bytes_text(double bytes);
-
-class Stopwatch {
- public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point start_ = Clock::now();
-};
-
-// A bar on standard error, shown only on a terminal and only for work of more than half a second.
-class ProgressBar {
- public:
-  explicit ProgressBar(std::string label);
-  ~ProgressBar() { clear(); }
-  void update(double fraction, const std::string& note = "");
-  void clear();
-
- private:
-  std::string label_;
-  Stopwatch watch_;
-  double last_ = 0;
-  bool terminal_, shown_ = false;
-};
