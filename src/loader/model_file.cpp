@@ -136,10 +136,10 @@ std::shared_ptr<ModelFile> open_folder(const std::string& path) {
            method ? json_excerpt(*method) : "missing", " is not supported, only fp8, mxfp4 and plain F32, F16 and BF16 weights");
   }
   model->tokenizer = read_optional(folder / "tokenizer.json");
-  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model"}) {
-    if (!model->sentencepiece.empty() || !is_file(folder / name)) continue;
+  for (const char* name : {"tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tiktoken.model", "hy.tiktoken"}) {
+    if (!model->sentencepiece.empty() || !model->tiktoken.empty() || !is_file(folder / name)) continue;
     auto text = MappedFile::open((folder / name).string());
-    bool tiktoken = std::string_view(name) == "tiktoken.model";
+    bool tiktoken = std::string_view(name).find("tiktoken") != std::string_view::npos;
     (tiktoken ? model->tiktoken : model->sentencepiece).assign(text->data(), text->data() + text->size());
   }
   model->tokenizer_config = read_optional(folder / "tokenizer_config.json");

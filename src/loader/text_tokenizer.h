@@ -39,6 +39,7 @@ class TextTokenizer : public Tokenizer {
   std::string decode(const std::vector<int32_t>& ids, bool special) const override;
   uint32_t vocab_size() const override { return uint32_t(tokens_.size()); }
   const PreTokenizer& pre_tokenizer() const { return pre_tokenizer_; }
+  const std::vector<Token>& tokens() const { return tokens_; }
 
  private:
   struct Call;

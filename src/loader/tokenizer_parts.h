@@ -15,6 +15,8 @@ std::unique_ptr<Tokenizer> tokenizer_from_tiktoken(const ModelFile& file);
 
 // Pieces, types, scores and normalization of tokenizer.model as keys of a GGUF, filled up to vocab.
 void set_sentencepiece(const ModelFile& folder, uint32_t vocab, GgufHeader& header);
+// Tokens of tiktoken's ranks, and the merges that follow from them, as keys of a GGUF, filled up to vocab.
+void set_tiktoken(const ModelFile& folder, const std::vector<Token>& tokens, uint32_t vocab, GgufHeader& header);
 
 // What a model folder's configuration says.
 struct FolderConfig {

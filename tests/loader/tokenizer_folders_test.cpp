@@ -84,6 +84,70 @@ TEST_CASE("a tokenizer.model that is damaged is refused or works") {
   CHECK(failed > 50);
 }
 
+namespace {
+
+// The tokenizer.json that transformers makes of a SentencePiece BPE: every pair that is a token, by its score.
+json json_from_scores(const json& gguf) {
+  const json &texts = gguf["tokenizer.ggml.tokens"], &scores = gguf["tokenizer.ggml.scores"];
+  json vocab = json::object(), merges = json::array();
+  std::vector<size_t> order;
+  for (size_t id = 0; id < texts.size(); id++) {
+    vocab[texts[id].get<std::string>()] = id;
+    if (gguf["tokenizer.ggml.token_type"][id] == 1) order.push_back(id);
+  }
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] > scores[b]; });
+  for (size_t id : order) {
+    const std::string text = texts[id];
+    for (size_t cut = 1; cut < text.size(); cut++)
+      if (vocab.contains(text.substr(0, cut)) && vocab.contains(text.substr(cut)))
+        merges.push_back({text.substr(0, cut), text.substr(cut)});
+  }
+  json model = {{"type", "BPE"}, {"byte_fallback", true}, {"fuse_unk", true}, {"unk_token", "<unk>"}, {"vocab", vocab}, {"merges", merges}};
+  json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}};
+  json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
+  json added = {{{"id", 1u}, {"content", "<s>"}, {"special", true}}, {{"id", 2u}, {"content", "</s>"}, {"special", true}}};
+  return {{"model", model}, {"added_tokens", added}, {"normalizer", {{"type", "Sequence"}, {"normalizers", {prepend, replace}}}}};
+}
+
+}  // namespace
+
+TEST_CASE("a tokenizer.json of Llama's kind and tiktoken's ranks are the same in a GGUF") {
+  json cases = json::parse(read_file(data_path("vocabs/kinds.json")));
+  TestFolder folder("tokenizer-export");
+  int tried = 0;
+  for (const json& kind : cases["kinds"]) {
+    bool llama = kind["name"] == "spm bpe";
+    if (!llama && kind["name"] != "tiktoken") continue;
+    for (const std::string type : {"TikTokenTokenizer", "HYTokenizer"}) {
+      CAPTURE(type);
+      ModelFile model = llama ? model_with(json_from_scores(kind["gguf"])) : tiktoken_model(kind["tiktoken"]);
+      if (!llama) model.tokenizer_config["tokenizer_class"] = type;
+      auto before = Tokenizer::load(model);
+      GgufHeader header;
+      set_tokenizer(model, before->vocab_size() + 3, header);
+      auto file = ModelFile::open(folder.write("vocab.gguf", header.bytes()));
+      auto after = Tokenizer::load(*file);
+      std::mt19937 random(6);
+      for (int i = 0; i < 300; i++) {
+        std::string text = cases["texts"][size_t(i) % cases["texts"].size()];
+        for (size_t k = random() % 30; k > 0; k--) text += "eat on thi"[random() % 10];
+        bool ascii = std::all_of(text.begin(), text.end(), [](char c) { return c > 0; });
+        if (type[0] == 'H' && !ascii) continue;  // a GGUF does not say that text is composed (NFC)
+        CHECK(after->encode(text, false) == before->encode(text, false));
+      }
+      if (!llama) CHECK(file->metadata["tokenizer.ggml.pre"] == (type[0] == 'T' ? "kimi-k2" : "hunyuan"));
+      if (!llama) CHECK((after->encode("<|pad|>", true).size() == 1) == (type[0] == 'H'));
+      tried++;
+    }
+  }
+  CHECK(tried == 4);
+  // Scores cannot say that merges of one text have others between them.
+  ModelFile model = model_with(json::parse(R"({"model": {"type": "BPE", "byte_fallback": true, "merges": ["a b", "b c", "ab c", "b a", "a bc"],
+      "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5, "ba": 6}}})"));
+  GgufHeader header;
+  check_fails(VKMOE_ERROR_UNSUPPORTED, {"folder/tokenizer.json", "characters"}, [&] { set_tokenizer(model, 7, header); });
+}
+
 TEST_CASE("a tiktoken.model's special tokens, and what is wrong with one") {
   std::string bytes;
   for (int b = 0; b < 256; b++) {
@@ -110,7 +174,7 @@ TEST_CASE("a tiktoken.model's special tokens, and what is wrong with one") {
     bad.tokenizer_config["tokenizer_class"] = kind;
     check_fails(status, parts, [&] { Tokenizer::load(bad); });
   };
-  fails(VKMOE_ERROR_UNSUPPORTED, {"tokenizer_config.json", "tokenizer_class 'HYTokenizer'"}, bytes, "HYTokenizer");
+  fails(VKMOE_ERROR_UNSUPPORTED, {"tokenizer_config.json", "tokenizer_class 'QWenTokenizer'"}, bytes, "QWenTokenizer");
   fails(VKMOE_ERROR_BAD_FILE, {"folder/tiktoken.model", "line 257", "\"YWI 256\""}, bytes + "YWI 256\n");
   for (const char* line :
        {"YWI=\n", "YWI= \n", "YWI= -1\n", "YWI= 99999999999999999999\n", "YWI= 258\n", "Y*I= 256\n", " 256\n"})
