@@ -17,11 +17,12 @@ struct Options : RunOptions {
 const char help_text[] =
     "/help          this list\n"
     "/reset         forget the conversation, but not the system message\n"
-    "/system TEXT   set the system message from here on; without a text, show it\n"
+    "/system TEXT   set the system message from here on; without a text, show it; - leaves it out\n"
     "/save FILE     write the conversation as JSON\n"
     "/stats         tokens and speed\n"
     "/quit          leave, as Ctrl-D does\n"
-    "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message.\n"
+    "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message. What is pasted\n"
+    "is one message, too. One that begins with a slash needs a space before it.\n"
     "Ctrl-C stops an answer; twice at the prompt, it leaves.\n";
 
 struct Message {
@@ -75,9 +76,21 @@ class Conversation {
 
   void reset() { messages_.resize(has_system() ? 1 : 0); }
 
+  // Throws Failure, and changes nothing, where the model's template refuses it: better now than with the next message.
   void set_system(const std::string& text) {
+    const std::vector<Message> before = messages_;
     if (has_system()) messages_.erase(messages_.begin());
-    if (!text.empty()) messages_.insert(messages_.begin(), {"system", text, ""});
+    if (text.empty()) return;
+    messages_.insert(messages_.begin(), {"system", text, ""});
+    messages_.push_back({"user", "?", ""});
+    try {
+      std::string prompt;
+      prompt_ids(prompt);
+    } catch (...) {
+      messages_ = before;
+      throw;
+    }
+    messages_.pop_back();
   }
 
   std::string system() const { return has_system() ? messages_[0].content : ""; }
@@ -197,9 +210,9 @@ bool run_command(Conversation& conversation, const std::string& line) {
   } else if (name == "/reset") {
     conversation.reset();
   } else if (name == "/system" && argument.empty()) {
-    print(conversation.system() + "\n");
+    print((conversation.system().empty() ? "no system message" : conversation.system()) + "\n");
   } else if (name == "/system") {
-    conversation.set_system(argument);
+    conversation.set_system(argument == "-" ? "" : argument);
   } else if (name == "/save") {
     if (argument.empty()) throw Failure("/save needs the name of a file");
     conversation.save(argument);

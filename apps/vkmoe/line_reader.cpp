@@ -18,6 +18,8 @@
 #ifdef VKMOE_LIBEDIT
 #include <histedit.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <cwchar>
 
 namespace {
@@ -51,10 +53,26 @@ int read_char(EditLine*, wchar_t* out) {
   }
 }
 
+// Terminals put these around what is pasted, where they are told to: its newlines are then part of the line.
+const char paste_begins[] = "\033[200~", paste_reports[] = "\033[?2004h", paste_reports_end[] = "\033[?2004l";
+
+unsigned char insert_paste(EditLine* line, wint_t) {
+  const std::wstring end = L"\033[201~";
+  std::wstring text;
+  wchar_t c;
+  while (!text.ends_with(end) && el_wgetc(line, &c) == 1) text += c == L'\r' ? L'\n' : c;
+  if (text.ends_with(end)) text.resize(text.size() - end.size());
+  std::erase_if(text, [](wchar_t c) { return c < 32 && c != L'\n' && c != L'\t'; });
+  text.resize(text.find_last_not_of(L'\n') + 1);
+  if (!text.empty()) el_winsertstr(line, text.c_str());
+  return CC_REFRESH;
+}
+
 }  // namespace
 
 struct LineReader::Editor {
   std::string prompt;
+  bool reports_pastes;
   EditLine* line;
   History* history = history_init();
   HistEvent event{};
@@ -74,6 +92,10 @@ struct LineReader::Editor {
     el_set(line, EL_SIGNAL, 0);
     el_set(line, EL_HIST, ::history, history);
     el_set(line, EL_GETCFN, read_char);
+    el_wset(line, EL_ADDFN, L"insert-paste", L"Inserts what is pasted", insert_paste);
+    el_set(line, EL_BIND, paste_begins, "insert-paste", nullptr);
+    const char* terminal = std::getenv("TERM");
+    reports_pastes = isatty(1) && terminal && std::strcmp(terminal, "dumb") != 0;
   }
   ~Editor() {
     el_end(line);
@@ -101,7 +123,9 @@ LineReader::Result LineReader::read(const std::string& prompt, std::string& line
     const InterruptsReads guard;
     editor_->prompt = prompt;
     int count = 0;
+    if (editor_->reports_pastes) print(paste_reports);
     const char* text = el_gets(editor_->line, &count);
+    if (editor_->reports_pastes) print(paste_reports_end);
     if (was_interrupted) return Result::interrupted;
     if (!text || count <= 0) return Result::end;
     line.assign(text, size_t(count));

@@ -143,6 +143,19 @@ TEST_CASE("chat on a terminal") {
   CHECK(talk["messages"][0] == json{{"role", "system"}, {"content", "Be brief."}});
   CHECK(talk["messages"][1]["content"] == "What is\ngold?\n");
 
+  // What is pasted is one message; /system - leaves the system message out.
+  terminal.send("/system -\n");
+  terminal.expect("> ");
+  terminal.send("\033[200~Define\rthe noun\033\tpiano.\r\033[201~");
+  terminal.expect("piano.");
+  terminal.send("\n");
+  terminal.expect("> ");
+  terminal.send("/save " + (scratch / "talk.json") + "\n");
+  terminal.expect("> ");
+  talk = json::parse(read_file(scratch / "talk.json"));
+  REQUIRE(talk["messages"].size() == 4);
+  CHECK(talk["messages"][2] == json{{"role", "user"}, {"content", "Define\nthe noun\tpiano."}});
+
   terminal.send("/nonsense\n");
   terminal.expect("unknown command /nonsense");
   terminal.expect("> ");
@@ -200,6 +213,32 @@ TEST_CASE("chat without a terminal") {
   CHECK(full.exit_code == 0);
   CHECK(full.err.find("forgotten") != std::string::npos);
   CHECK(json::parse(read_file(scratch / "t"))["messages"].size() < 8);
+}
+
+TEST_CASE("a template that takes no system message says so at once, and the talk goes on") {
+  Scratch scratch;
+  const std::string folder = scratch / "model";
+  fs::create_directory(folder);
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json"})
+    fs::copy(source_dir + "/tests/data/goldens/qwen3_moe/" + name, folder + "/" + name);
+  write_file(folder + "/chat_template.jinja",
+             "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system here') }}{% endif %}"
+             "{{ m.content }}{% endfor %}");
+  check_failure(vkmoe({"chat", "-m", folder, "--system", "x"}, {}, ""), {"no system here"});
+  check_failure(vkmoe({"run", "-m", folder, "--system", "x", "Hi"}), {"no system here"});
+  Terminal terminal({"chat", "-m", folder, "-n", "2"});
+  terminal.expect("> ");
+  terminal.send("/system x\n");
+  terminal.expect("no system here");
+  terminal.expect("> ");
+  terminal.send("In the\n");
+  terminal.expect("stopped after 2 tokens");
+  terminal.expect("> ");
+  terminal.send("/system\n");
+  terminal.expect("no system message");
+  terminal.expect("> ");
+  terminal.send("\x04");
+  CHECK(terminal.exit_code() == 0);
 }
 
 TEST_CASE("reasoning is shown apart and left out of what follows") {
