@@ -14,10 +14,18 @@ struct Options {
 
 std::atomic<bool> interrupted{false};
 
-void on_interrupt(int) {
+// A second one ends the program at once.
+void on_interrupt(int number) {
   interrupted = true;
-  std::signal(SIGINT, SIG_DFL);  // a second one ends the program at once
+  std::signal(number, SIG_DFL);
 }
+
+// Signals that ask the program to end: what is half written goes.
+constexpr int end_signals[] = {SIGINT, SIGTERM,
+#ifdef SIGHUP
+                               SIGHUP
+#endif
+};
 
 void quantize(const Options& options) {
   vkmoe_quantize_options quantize;
@@ -33,11 +41,11 @@ void quantize(const Options& options) {
     static_cast<ProgressBar*>(user)->update(double(done) / double(std::max<uint64_t>(total, 1)));
     return int(interrupted);
   };
-  std::signal(SIGINT, on_interrupt);
+  for (int number : end_signals) std::signal(number, on_interrupt);
   Stopwatch watch;
   char* text = nullptr;
   const vkmoe_status status = vkmoe_quantize(options.in.c_str(), options.out.c_str(), &quantize, &text);
-  std::signal(SIGINT, SIG_DFL);
+  for (int number : end_signals) std::signal(number, SIG_DFL);
   bar.clear();
   if (status == VKMOE_ERROR_CANCELLED) throw Interrupted();
   check(status);

@@ -12,6 +12,7 @@ static const Format* named_format(const char* option, const char* name) {
   if (!name || !*name) return nullptr;
   std::string upper(name);
   for (char& c : upper) c = char(std::toupper(static_cast<unsigned char>(c)));
+  if (upper.ends_with("_K_M")) upper.resize(upper.size() - 2);  // llama.cpp's name of the mixture that Q4_K is here, too
   const Format* format = find_format(upper);
   if (!format || !format->encode)
     fail(VKMOE_ERROR_UNSUPPORTED, option, ": expected one of ", encodable_formats(), ", found '", name, "'");

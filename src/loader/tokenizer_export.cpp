@@ -90,9 +90,12 @@ struct Exporter {
     std::unordered_map<std::string, int32_t> ranks;
     std::string joint, last;
     for (const json& merge : folder.tokenizer["model"]["merges"]) {
-      if (merge.is_string()) joint = merge.get_ref<const std::string&>();
-      else joint = merge[0].get_ref<const std::string&>() + " " + merge[1].get_ref<const std::string&>();
-      joint.erase(joint.find(' '), 1);
+      if (!merge.is_string()) {
+        joint = merge[0].get_ref<const std::string&>() + merge[1].get_ref<const std::string&>();
+      } else {
+        joint = merge.get_ref<const std::string&>();
+        joint.erase(joint.find(' '), 1);
+      }
       if (!ranks.emplace(joint, int32_t(ranks.size())).second && joint != last) refuse();
       last = joint;
     }

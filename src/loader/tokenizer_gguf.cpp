@@ -105,7 +105,14 @@ struct GgufTokenizer {
     bpe.whole_newlines = rule.whole_newlines;
     bpe.skip_unknown_merges = true;
     for (const char* pattern : rule.patterns) parts.pre_tokenizer.add_split(Regex(pattern, path));
-    bpe.merges = merges();
+    // The first files of Kimi-K2 have no merges: a token's id is its rank, as in tiktoken.model.
+    bool ranks = std::string_view(rule.names[0]) == "kimi-k2" && !json_member(metadata, "tokenizer.ggml.merges");
+    if (ranks) {
+      bpe.by_score = bpe.ignore_merges = true;
+      for (size_t id = 0; id < parts.tokens.size(); id++) parts.tokens[id].score = -double(id);
+    } else {
+      bpe.merges = merges();
+    }
     if (rule.spaces) {
       Normalizer::SentencePieceRule spaces;
       parts.normalizer.add_sentencepiece(std::move(spaces));

@@ -87,7 +87,9 @@ RopeScaling read_hugging_face(const ModelFile& file, uint32_t context_tokens) {
   else keys.refuse(key, "expected default, linear, dynamic, yarn, llama3 or longrope");
   if (s.type == Type::yarn || s.type == Type::llama3 || s.type == Type::longrope) {
     bool outside = Keys(file).has("original_max_position_embeddings");  // the older place, which comes first
-    s.original_context = positive_or(outside ? Keys(file) : keys, "original_max_position_embeddings", context_tokens);
+    const Keys& place = outside ? Keys(file) : keys;
+    s.original_context = positive_or(place, "original_max_position_embeddings", context_tokens);
+    if (s.original_context > 1u << 30) place.refuse("original_max_position_embeddings", "expected at most 2^30");
   }
   s.factor = (s.type == Type::yarn || s.type == Type::longrope) && !keys.has("factor") ? context_tokens / s.original_context : positive(keys, "factor");
   if (s.type == Type::yarn) {

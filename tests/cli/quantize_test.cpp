@@ -37,6 +37,7 @@ TEST_CASE("quantize writes a model that the other commands read") {
   check_success(json);
   CHECK(nlohmann::json::parse(json.out)["written_bytes"] == fs::file_size(scratch / "out.gguf"));
   CHECK(nlohmann::json::parse(json.out)["notes"].empty());
+  check_success(vkmoe({"quantize", golden, scratch / "out.gguf", "--type", "q4_k_m"}));  // what llama.cpp calls it
   CHECK(count_files(scratch) == 1);
 }
 
@@ -65,10 +66,12 @@ TEST_CASE("a run that is stopped leaves nothing under the final name") {
   Scratch scratch;
   // The shell's own words about its jobs go nowhere.
   const std::string start = "exec 3>&2 2>/dev/null; \"$1\" quantize \"$2\" \"$3\" --type Q2_K 2>&3 & sleep 0.4; kill -";
-  Result interrupted = run_script("set -m; " + start + "INT $!; wait $!", scratch);
-  CHECK(interrupted.exit_code == 130);
-  CHECK(interrupted.err == "");
-  CHECK(count_files(scratch) == 0);
+  for (const char* signal : {"INT", "TERM"}) {
+    Result interrupted = run_script("set -m; " + start + signal + " $!; wait $!", scratch);
+    CHECK(interrupted.exit_code == 130);
+    CHECK(interrupted.err == "");
+    CHECK(count_files(scratch) == 0);
+  }
   CHECK(run_script(start + "KILL $!; wait $!", scratch).exit_code == 128 + 9);
   CHECK(!fs::exists(scratch / "out.gguf"));
 }
