@@ -19,7 +19,7 @@ namespace {
 struct Options {
   bool hot = false;     // only what a decode step and a prefill of usual models spend their time in
   bool shapes = false;  // a processor's workgroups too
-  bool no_spills = false;
+  int most_spills = -1;  // of a pipeline; -1: any number
   std::set<std::string> formats;
 };
 
@@ -129,8 +129,8 @@ class Compiler {
   Buffer any_;  // stands for every buffer
 };
 
-// Pipelines that keep values in memory for want of registers, from what the layer wrote (tools/compilers/layer.cpp).
-int count_spills(const char* path) {
+// Pipelines that keep more than `most` registers in memory, from what the layer wrote (tools/compilers/layer.cpp).
+int count_spills(const char* path, int most) {
   std::map<int, std::string> names;
   std::map<int, nlohmann::json> spilled;
   std::ifstream file(path);
@@ -142,9 +142,9 @@ int count_spills(const char* path) {
     if (!line.contains("statistics")) continue;
     ++seen;
     for (const auto& [name, value] : line["statistics"].items()) {
-      bool spill = name == "Spilled VGPRs" || name.find("Scratch") == 0 || name == "Spill Count" || name == "Spills" ||
-                   name == "STP Count";
-      if (spill && value.get<double>() > 0) spilled[pipeline][name] = value;
+      bool spill = name == "Spilled VGPRs" || name == "Spill Count" || name == "Spills" || name == "STP Count";
+      bool scratch = most == 0 && name.find("Scratch") == 0;  // bytes
+      if ((spill || scratch) && value.get<double>() > most) spilled[pipeline][name] = value;
     }
   }
   if (seen == 0) fail(VKMOE_ERROR_NOT_FOUND, "the driver wrote no statistics to ", path);
@@ -156,8 +156,8 @@ int count_spills(const char* path) {
 
 int compile(const Options& options) {
   const char* statistics = std::getenv("VKMOE_COMPILER_STATS");
-  if (options.no_spills) {
-    if (!statistics) fail(VKMOE_ERROR_INVALID_ARGUMENT, "--no-spills needs tools/compilers/as_gpu.sh and VKMOE_COMPILER_STATS");
+  if (options.most_spills >= 0) {
+    if (!statistics) fail(VKMOE_ERROR_INVALID_ARGUMENT, "--spills needs tools/compilers/as_gpu.sh and VKMOE_COMPILER_STATS");
     std::remove(statistics);
   }
   auto device = Device::open("");
@@ -173,7 +173,7 @@ int compile(const Options& options) {
   size_t messages = device->validation_messages().size();
   std::printf("%s: %llu pipelines, %d failed, %zu messages of the validation layer\n", device->caps().name.c_str(),
               static_cast<unsigned long long>(device->counters().pipelines_created), compiler.failures, messages);
-  int spills = options.no_spills ? count_spills(statistics) : 0;
+  int spills = options.most_spills >= 0 ? count_spills(statistics, options.most_spills) : 0;
   return compiler.failures || messages || spills ? 1 : 0;
 }
 
@@ -187,15 +187,15 @@ int main(int argc, char** argv) {
       options.hot = true;
     } else if (argument == "--shapes") {
       options.shapes = true;
-    } else if (argument == "--no-spills") {
-      options.no_spills = true;
+    } else if (argument == "--spills" && i + 1 < argc) {
+      options.most_spills = std::atoi(argv[++i]);
     } else if (find_format(argument)) {
       options.formats.insert(argument);
     } else {
-      std::fprintf(stderr, "usage: compile_kernels [--hot] [--shapes] [--no-spills] [FORMAT ...]\n"
+      std::fprintf(stderr, "usage: compile_kernels [--hot] [--shapes] [--spills N] [FORMAT ...]\n"
                            "  --hot        only the hot kernels of a GPU, in five formats\n"
                            "  --shapes     the workgroups of processors and of GPUs, not the device's own alone\n"
-                           "  --no-spills  fails where a kernel spills\n");
+                           "  --spills N   fails where a kernel spills more than N registers\n");
       return 2;
     }
   }

@@ -110,8 +110,8 @@ class Device {
  public:
   // selector: "" for the best, an index of list_devices(), or part of a name (case-insensitive). Fails with
   // VKMOE_ERROR_NO_DEVICE and a message that lists what there is.
-  // VKMOE_VALIDATION=1 turns the validation layer on with synchronization validation (fails if the layer is missing);
-  // its messages are counted and kept for validation_messages(), and printed to stderr.
+  // VKMOE_VALIDATION=1 turns the validation layer on with synchronization validation, =gpu with GPU-assisted validation
+  // (fails if the layer is missing); its messages are counted, kept for validation_messages(), and printed to stderr.
   static std::shared_ptr<Device> open(const std::string& selector);
   ~Device();
 

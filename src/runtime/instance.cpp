@@ -30,10 +30,12 @@ VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT
   return VK_FALSE;
 }
 
-bool validation_wanted() {
+std::string validation_kind() {
   const char* value = std::getenv("VKMOE_VALIDATION");
-  return value && *value && std::strcmp(value, "0") != 0;
+  return value && std::strcmp(value, "0") != 0 ? value : "";
 }
+
+bool validation_wanted() { return !validation_kind().empty(); }
 
 bool has_layer(const char* name) {
   auto layers =
@@ -93,8 +95,11 @@ void Instance::create() {
       VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
   messenger.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT;
   messenger.pfnUserCallback = on_message;
-  VkValidationFeatureEnableEXT enabled = VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
-  VkValidationFeaturesEXT features = {VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, &messenger, 1, &enabled};
+  std::vector<VkValidationFeatureEnableEXT> enabled = {VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT};
+  if (validation_kind() == "gpu") {
+    enabled = {VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_EXT, VK_VALIDATION_FEATURE_ENABLE_GPU_ASSISTED_RESERVE_BINDING_SLOT_EXT};
+  }
+  VkValidationFeaturesEXT features = {VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, &messenger, uint32_t(enabled.size()), enabled.data()};
   const char* layer = kValidationLayer;
   if (validation_wanted()) {
     if (!has_layer(layer)) {
