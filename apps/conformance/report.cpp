@@ -42,7 +42,11 @@ std::string square(const Report& result) {
     title += cat(", error ", scientific(result.at("error")), " of ", scientific(bound));
   title += cat(", ", fixed(result.at("milliseconds"), 1), " ms");
   if (std::string message = result.at("message"); !message.empty()) title += "\n" + message;
-  return cat("<i style=\"background:", color, "\" title=\"", escape(title), "\"></i>");
+  return cat(status == "failed" ? "<i class=bad style=\"background:" : "<i style=\"background:", color, "\" title=\"", escape(title), "\"></i>");
+}
+
+std::string duration(double milliseconds) {
+  return milliseconds < 1000 ? fixed(milliseconds, 1) + " ms" : fixed(milliseconds / 1000, 1) + " s";
 }
 
 std::string cell(const Tally& t) {
@@ -51,17 +55,17 @@ std::string cell(const Tally& t) {
   std::string text = t.failed ? cat(t.failed, " of ", t.failed + t.passed, " failed") : cat(t.passed, " passed");
   if (t.skipped) text += cat(", ", t.skipped, " cannot run");
   return cat("<td class=", style, "><b>", text, "</b><br>", t.worst > 0 ? "worst " + fixed(t.worst, 2) + " of its bound, " : "exact, ",
-             fixed(t.milliseconds, 1), " ms</td>");
+             duration(t.milliseconds), "</td>");
 }
 
 constexpr const char* style =
     "body{font:14px/1.4 system-ui,sans-serif;margin:2em auto;max-width:1500px;padding:0 1em;color:#1b2126;background:#fff}"
-    "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse}"
+    "h1{font-size:1.5em}h2{font-size:1.15em;margin-top:2em}table{border-collapse:collapse}div.wide{overflow-x:auto}"
     "th,td{text-align:left;vertical-align:top;padding:.35em .7em;border:2px solid #fff}th{background:#eef1f3;font-weight:600}"
-    "td.good{background:#cdebd3}td.bad{background:#f3b0ae}td.none{background:#e3e7ea;color:#66717a}"
+    "td.good{background:#cdebd3}td.bad{background:#f3b0ae}td.none{background:#e3e7ea;color:#4d565e}td.good,td.bad,td.none{min-width:9em}"
     "table.cases td{border:0;border-top:1px solid #e3e7ea;padding:.15em .7em}i{display:inline-block;width:11px;height:11px;margin:1px}"
-    "summary{cursor:pointer;font-weight:600;padding:.2em 0}code{font-size:.92em;background:#eef1f3;padding:.1em .3em}"
-    "small{color:#66717a;font-weight:400}li{margin:.4em 0}";
+    "summary{cursor:pointer;font-weight:600;padding:.2em 0}code{font-size:.92em;background:#eef1f3;padding:.1em .3em}li,table.cases td{overflow-wrap:anywhere}i.bad{outline:2px solid #1b2126}"
+    "small{color:#4d565e;font-weight:400}li{margin:.4em 0}";
 
 // Names in the order of their first appearance, over all reports.
 std::vector<std::string> names(const std::vector<Report>& reports, const char* key, const std::string& kernel) {
@@ -95,7 +99,7 @@ Tally tally_of(const Report& report, const std::string& kernel) {
 }
 
 std::string overview(const std::vector<Report>& reports, const std::vector<std::string>& kernels) {
-  std::string html = cat("<table><tr><th>kernel</th>", device_heads(reports), "</tr>");
+  std::string html = cat("<div class=wide><table><tr><th>kernel</th>", device_heads(reports), "</tr>");
   auto row = [&](const std::string& title, const std::string& kernel) {  // "": all kernels
     html += cat("<tr><th>", escape(title), "</th>");
     for (const Report& report : reports) html += cell(tally_of(report, kernel));
@@ -103,7 +107,7 @@ std::string overview(const std::vector<Report>& reports, const std::vector<std::
   };
   row("all", "");
   for (const std::string& kernel : kernels) row(kernel, kernel);
-  return html + "</table>";
+  return html + "</table></div>";
 }
 
 std::string failures(const std::vector<Report>& reports) {
@@ -115,7 +119,7 @@ std::string failures(const std::vector<Report>& reports) {
                   escape(r.at("shape")), "<br>", escape(r.at("message")), "<br><code>", escape(r.at("command")), "</code></li>");
     }
   }
-  return html.empty() ? "" : cat("<h2>Failures</h2><ul>", html, "</ul>");
+  return html.empty() ? "" : cat("<h2>Failures</h2><p>What was found, and the command that repeats the case.</p><ul>", html, "</ul>");
 }
 
 std::string details(const std::vector<Report>& reports, const std::string& kernel) {
@@ -123,6 +127,11 @@ std::string details(const std::vector<Report>& reports, const std::string& kerne
   for (const Report& report : reports) open = open || tally_of(report, kernel).failed > 0;
   std::string html = cat("<details", open ? " open" : "", "><summary>", escape(kernel),
                          "</summary><table class=cases>");
+  if (reports.size() > 1) {
+    html += "<tr><td></td>";
+    for (const Report& report : reports) html += cat("<td><small>", escape(report.at("device").at("name")), "</small></td>");
+    html += "</tr>";
+  }
   for (const std::string& variant : names(reports, "variant", kernel)) {
     html += cat("<tr><td>", escape(variant), "</td>");
     for (const Report& report : reports) {
@@ -166,9 +175,10 @@ Report read_report(const std::string& path) {
 
 std::string html_page(const std::vector<Report>& reports) {
   std::vector<std::string> kernels = names(reports, "kernel", "");
-  std::string html = cat("<!doctype html><html lang=en><meta charset=utf-8><title>vkmoe conformance</title><style>", style,
+  std::string html = cat("<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>vkmoe conformance</title><style>", style,
                          "</style><h1>vkmoe conformance</h1><p>Each kernel against its CPU reference: errors beside the bound that "
-                         "follows from rounding, ids and repetitions bit for bit.</p>",
+                         "follows from rounding, ids and repetitions bit for bit. Worst: the largest error as a part of its bound; beyond "
+                         "1 a case fails. Exact: nothing was rounded. Times are those of the device's work, not of compilation.</p>",
                          overview(reports, kernels), failures(reports),
                          "<h2>Cases</h2><p>A square is a shape of a variant: green, yellower the nearer its error is to the bound; "
                          "red where it failed; grey where the device cannot run the variant.</p>");
