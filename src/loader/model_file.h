@@ -43,7 +43,7 @@ class ModelFile {
   // Hugging Face only; null where the file is missing.
   nlohmann::json tokenizer;          // tokenizer.json
   std::string sentencepiece;         // bytes of tokenizer.model; empty: none. Where tokenizer.json is there, it counts
-  std::string tiktoken;              // bytes of tiktoken.model or hy.tiktoken, where there is no tokenizer.model; empty: none
+  std::string tiktoken;              // bytes of tiktoken.model or hy.tiktoken, without a tokenizer.model; empty: none
   nlohmann::json tokenizer_config;   // tokenizer_config.json, with chat_template.jinja merged in as "chat_template"
   nlohmann::json generation_config;  // generation_config.json
 

@@ -1,5 +1,5 @@
-// tiktoken.model (Kimi-K2, Moonlight) and hy.tiktoken (Hunyuan): lines of a token in base64 and its rank. Neighbours whose joint text has the
-// lowest rank are merged first, as OpenAI's tiktoken does. Called by Tokenizer::load().
+// tiktoken.model (Kimi-K2, Moonlight) and hy.tiktoken (Hunyuan): lines of a token in base64 and its rank. Neighbours
+// whose joint text has the lowest rank are merged first, as OpenAI's tiktoken does. Called by Tokenizer::load().
 #include <algorithm>
 #include <unordered_map>
 
@@ -144,11 +144,13 @@ std::unique_ptr<Tokenizer> tokenizer_from_tiktoken(const ModelFile& file) {
   TokenizerParts parts;
   parts.origin = origin;
   read_ranks(file.tiktoken, origin, parts.tokens);
-  for (std::string& text : kind.specials(parts.tokens.size())) parts.tokens.push_back({std::move(text), TokenKind::control});
+  for (std::string& text : kind.specials(parts.tokens.size()))
+    parts.tokens.push_back({std::move(text), TokenKind::control});
   read_added_tokens(file.tokenizer_config, config_name, parts.tokens);
   FolderConfig config = read_folder_config(file, parts.tokens, "", false);
   if (kind.composed) parts.normalizer.add_form(NormalForm::nfc);
-  for (const char* pattern : find_pre_rule(kind.pre, origin).patterns) parts.pre_tokenizer.add_split(Regex(pattern, origin));
+  for (const char* pattern : find_pre_rule(kind.pre, origin).patterns)
+    parts.pre_tokenizer.add_split(Regex(pattern, origin));
   BpeParts bpe;
   bpe.origin = origin;
   bpe.bytes = bpe.by_score = bpe.ignore_merges = true;

@@ -123,8 +123,8 @@ struct Exporter {
   }
 
   [[noreturn]] void refuse() const {
-    fail(VKMOE_ERROR_UNSUPPORTED, origin, ": a GGUF cannot say this BPE over characters; with SentencePiece's tokenizer.model "
-         "beside it the folder can be written");
+    fail(VKMOE_ERROR_UNSUPPORTED, origin, ": a GGUF cannot say this BPE over characters; with SentencePiece's ",
+         "tokenizer.model beside it the folder can be written");
   }
 
   // By the text in tokenizer_config.json, else by the id in config.json.
@@ -148,7 +148,8 @@ void set_tokenizer(const ModelFile& folder, uint32_t vocab, GgufHeader& header) 
   auto parts = dynamic_cast<const TextTokenizer*>(tokenizer.get());
   const json* model = json_member(folder.tokenizer, "model");
   bool bpe = model && json_string(*model, "type", exporter.origin, "BPE") == "BPE";
-  bool byte_fallback = bpe && json_bool(*model, "byte_fallback", exporter.origin, false), byte_level = bpe && !byte_fallback;
+  bool byte_fallback = bpe && json_bool(*model, "byte_fallback", exporter.origin, false);
+  bool byte_level = bpe && !byte_fallback;
   if (byte_level) {
     bool ignore_merges = json_bool(*model, "ignore_merges", exporter.origin, false);
     exporter.set("tokenizer.ggml.model", "gpt2");

@@ -87,12 +87,12 @@ class Exporter {
   // Keys keep numbers in float32, and a rule may be said in more than one way: what counts is what it does.
   static bool same_rotation(const Hyper& a, const Hyper& b) {
     auto near = [](double x, double y) { return std::fabs(x - y) <= 1e-6 * std::fabs(y); };
-    for (double context : {a.rope_scaling.original_context, double(a.context_tokens)}) {
-      auto fa = rope_frequencies(a.rope_scaling, a.rope_theta, a.rotary_dim, uint32_t(context));
-      auto fb = rope_frequencies(b.rope_scaling, b.rope_theta, b.rotary_dim, uint32_t(context));
-      if (!std::equal(fa.begin(), fa.end(), fb.begin(), fb.end(), near) ||
-          !near(rope_attention_factor(a.rope_scaling, uint32_t(context)), rope_attention_factor(b.rope_scaling, uint32_t(context))))
-        return false;
+    for (uint32_t context : {uint32_t(a.rope_scaling.original_context), a.context_tokens}) {
+      auto fa = rope_frequencies(a.rope_scaling, a.rope_theta, a.rotary_dim, context);
+      auto fb = rope_frequencies(b.rope_scaling, b.rope_theta, b.rotary_dim, context);
+      double factor_a = rope_attention_factor(a.rope_scaling, context);
+      double factor_b = rope_attention_factor(b.rope_scaling, context);
+      if (!std::equal(fa.begin(), fa.end(), fb.begin(), fb.end(), near) || !near(factor_a, factor_b)) return false;
     }
     return a.rope_scaling.type != RopeScaling::Type::dynamic && near(a.attention_scale, b.attention_scale);
   }
@@ -129,7 +129,8 @@ class Exporter {
   // llama.cpp multiplies queries by keys' part and what attention gives by values' part, head by head, as vkmoe does.
   void add_latent(uint32_t layer) {
     const Matrix &k = spec_.layers[layer].k_b, &v = spec_.layers[layer].v_b;
-    plan_.tensors.push_back({.name = name("k_b", layer), .shape = {k.experts.size(), k.k, k.n}, .rows = k, .transposed = true});
+    plan_.tensors.push_back(
+        {.name = name("k_b", layer), .shape = {k.experts.size(), k.k, k.n}, .rows = k, .transposed = true});
     plan_.tensors.push_back({.name = name("v_b", layer), .shape = {v.experts.size(), v.n, v.k}, .rows = v});
     used_.insert(k.experts[0][0].tensor);
   }

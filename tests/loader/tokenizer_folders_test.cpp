@@ -102,11 +102,13 @@ json json_from_scores(const json& gguf) {
       if (vocab.contains(text.substr(0, cut)) && vocab.contains(text.substr(cut)))
         merges.push_back({text.substr(0, cut), text.substr(cut)});
   }
-  json model = {{"type", "BPE"}, {"byte_fallback", true}, {"fuse_unk", true}, {"unk_token", "<unk>"}, {"vocab", vocab}, {"merges", merges}};
+  json model = {{"type", "BPE"},         {"byte_fallback", true}, {"fuse_unk", true},
+                {"unk_token", "<unk>"}, {"vocab", vocab},        {"merges", merges}};
   json prepend = {{"type", "Prepend"}, {"prepend", "\u2581"}};
   json replace = {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
   json added = {{{"id", 1u}, {"content", "<s>"}, {"special", true}}, {{"id", 2u}, {"content", "</s>"}, {"special", true}}};
-  return {{"model", model}, {"added_tokens", added}, {"normalizer", {{"type", "Sequence"}, {"normalizers", {prepend, replace}}}}};
+  json normalizer = {{"type", "Sequence"}, {"normalizers", {prepend, replace}}};
+  return {{"model", model}, {"added_tokens", added}, {"normalizer", normalizer}};
 }
 
 }  // namespace
@@ -145,8 +147,8 @@ TEST_CASE("a tokenizer.json of Llama's kind and tiktoken's ranks are the same in
   }
   CHECK(tried == 4);
   // Scores cannot say that merges of one text have others between them.
-  ModelFile model = model_with(json::parse(R"({"model": {"type": "BPE", "byte_fallback": true, "merges": ["a b", "b c", "ab c", "b a", "a bc"],
-      "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5, "ba": 6}}})"));
+  ModelFile model = model_with(json::parse(R"({"model": {"type": "BPE", "byte_fallback": true,
+      "merges": ["a b", "b c", "ab c", "b a", "a bc"], "vocab": {"a": 0, "b": 1, "c": 2, "ab": 3, "bc": 4, "abc": 5, "ba": 6}}})"));
   GgufHeader header;
   check_fails(VKMOE_ERROR_UNSUPPORTED, {"folder/tokenizer.json", "characters"}, [&] { set_tokenizer(model, 7, header); });
 }
