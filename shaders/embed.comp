@@ -7,6 +7,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
+layout(constant_id = 1) const uint EXACT_HALVES = 0;  // lib/half.glsl
 
 layout(binding = 1) readonly buffer Tokens { uint tokens[]; };  // (n_tokens) u32
 layout(binding = 2) writeonly buffer Y { vec4 y[]; };           // (n_tokens, y_stride) f32

@@ -16,7 +16,7 @@ layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT
 layout(constant_id = 0) const uint LANES = 32;
 layout(constant_id = 1) const uint LANE_ROWS = 1;  // rows of the tile that one invocation owns
 #include "lib/matmul.glsl"
-layout(constant_id = 7) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
+layout(constant_id = 8) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
 const uint ROW_LANES = TILE_ROWS / LANE_ROWS;
 const uint OWN_ROWS = LANE_ROWS * TILES;
 const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;

@@ -5,6 +5,7 @@ layout(constant_id = 3) const uint ROWS = ROWS_DENSE;
 layout(constant_id = 4) const uint EPILOGUE = EPILOGUE_STORE;
 layout(constant_id = 5) const uint TILES = 1;      // tiles of 32 rows of W; a multiple of 2 with GATED
 layout(constant_id = 6) const uint ACTIVATION = ACTIVATION_SILU;
+layout(constant_id = 7) const uint EXACT_HALVES = 0;  // lib/half.glsl
 const uint PAIR = EPILOGUE == EPILOGUE_GATED ? 2 : 1;
 
 layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
@@ -20,6 +21,7 @@ layout(binding = 6) readonly buffer Bias { float bias[]; };    // (experts, PAIR
 layout(binding = 7) readonly buffer Weights { float weights[]; };  // (assignments) f32, read when p.scaled_input
 layout(push_constant) uniform Push { MatmulParams p; };
 
+#define SUMMED
 #include "lib/half.glsl"
 #include "quant/format.glsl"
 

@@ -5,4 +5,4 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   uint first = row_quads(tile, block >> 3, 9, row), sub = block & 7;
   return Block(load_quad(first + sub * STRIP_ROWS), k_scales(load_quad(first + 8 * STRIP_ROWS), sub));
 }
-vec4 block_values(Block b, uint i) { return scaled_less(b.scales.x, bytes(nibbles(b.q, i)), b.scales.y); }
+vec4 block_values(Block b, uint i) { return less(scaled_nibbles(b.scales.x, b.q, i), b.scales.y); }

@@ -7,7 +7,4 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   b.scale = (block & 1) == 0 ? scales.x : scales.y;
   return b;
 }
-vec4 block_values(Block b, uint i) {
-  int w = int(b.q[i >> 2][i & 3]);
-  return b.scale * vec4(w << 24 >> 24, w << 16 >> 24, w << 8 >> 24, w >> 24);
-}
+vec4 block_values(Block b, uint i) { return scaled_signed_bytes(b.scale, b.q[i >> 2][i & 3]); }

@@ -2,8 +2,15 @@
 // array would become memory.
 uvec4 four_bytes(uint w) { return uvec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
 
-// Twice E2M1. Integers, so that minus zero is zero, as in the table.
+// Twice E2M1, where minus zero is zero, as in the table. With SUMMED defined it may stay: a sum does not show it.
+#define E2M1_PAIR(two) unpackHalf2x16((two & 0x00070007u) << 9 | (two & 0x00080008u) << 12)
 vec4 e2m1_doubled(uint w) {
+#ifdef SUMMED
+  if (EXACT_HALVES != 0) {  // fp16 with the same three bits is 2^-14 times E2M1
+    vec2 even = E2M1_PAIR(w), odd = E2M1_PAIR((w >> 8));
+    return vec4(even.x, odd.x, even.y, odd.y) * 32768.0;
+  }
+#endif
   uvec4 at = uvec4(w << 2, w >> 6, w >> 14, w >> 22) & 28u;  // four bits for each magnitude
   int v = int(w);
   ivec4 minus = ivec4(bitfieldExtract(v, 3, 1), bitfieldExtract(v, 11, 1), bitfieldExtract(v, 19, 1), bitfieldExtract(v, 27, 1));

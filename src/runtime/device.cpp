@@ -57,6 +57,19 @@ const PhysicalDevice& select_device(const std::vector<PhysicalDevice>& devices, 
   fail(VKMOE_ERROR_NO_DEVICE, "no device matches '", selector, "'; there are: ", list);
 }
 
+// Runs half_probe.comp.
+bool has_exact_halves(Device& device) {
+  constexpr uint32_t words = 65536 / 2, lanes = 128;
+  Buffer exact = device.create_buffer(words * 4, MemoryUse::device, "probe of halves");
+  Recording recording(device, "probe of halves");
+  recording.dispatch(device.kernel("half_probe"), {exact}, nullptr, 0, words / lanes);
+  recording.end();
+  device.wait(device.submit({&recording}));
+  std::vector<uint32_t> found(words);
+  device.read_back(exact, 0, found.data(), words * 4);
+  return std::all_of(found.begin(), found.end(), [](uint32_t ok) { return ok == 1; });
+}
+
 }  // namespace
 
 nlohmann::json list_devices() {
@@ -82,7 +95,10 @@ std::shared_ptr<Device> Device::open(const std::string& selector) {
   auto impl = std::make_unique<DeviceImpl>(gpu);
   const char* one_at_a_time = std::getenv("VKMOE_SYNC");
   impl->one_at_a_time = one_at_a_time && *one_at_a_time && std::strcmp(one_at_a_time, "0") != 0;
-  return std::shared_ptr<Device>(new Device(std::move(impl)));
+  std::shared_ptr<Device> device(new Device(std::move(impl)));
+  gpu->physical.caps.exact_halves = has_exact_halves(*device);
+  gpu->counters.submits = gpu->counters.dispatches = gpu->counters.bytes_read_back = 0;  // those of users
+  return device;
 }
 
 Device::Device(std::unique_ptr<DeviceImpl> impl) : impl_(std::move(impl)) {}

@@ -40,6 +40,7 @@ struct Caps {
   bool cooperative_matrix = false, buffer_device_address = false, pipeline_statistics = false;
   bool timestamps = false;
   double timestamp_ns = 0;             // nanoseconds per tick
+  bool exact_halves = false;           // shaders' unpackHalf2x16 is exact for denormals, too: tried when it is opened
 };
 
 // Every physical device, best first: discrete, integrated, virtual, CPU, other. Never fails: with no driver the array is

@@ -70,6 +70,7 @@ TEST_CASE("specialization constants reach the kernel") {
 
 TEST_CASE("a pipeline is made once, whoever asks for it") {
   test::Session device;
+  uint64_t before = device->counters().pipelines_created;
   const Kernel* kernels[8] = {};
   std::vector<std::thread> threads;
   for (int t = 0; t < 8; t++) {
@@ -79,7 +80,7 @@ TEST_CASE("a pipeline is made once, whoever asks for it") {
   for (int t = 2; t < 8; t++) CHECK(kernels[t] == kernels[t % 2]);
   CHECK(kernels[0] != kernels[1]);
   CHECK(kernels[0]->local_size[0] == 64);
-  CHECK(device->counters().pipelines_created == 2);
+  CHECK(device->counters().pipelines_created == before + 2);
   // Defaults given and left out are the same kernel.
   CHECK(&device->kernel(test::binary("test_constants"), {8}) ==
         &device->kernel(test::binary("test_constants"), {8, 7, 0x3fc00000, 4, 1}));

@@ -79,16 +79,21 @@ void check_far_shard(Check& check) {
 }  // namespace
 
 void add_embed(Cases& cases) {
-  auto add = [&](const Format& format, uint32_t lanes, bool quick, const Shape& s) {
-    cases.push_back({"embed", cat(lower_name(format), ",lanes=", lanes),
+  auto add = [&](const Format& format, uint32_t lanes, bool quick, const Shape& s, bool halves_by_hand = false) {
+    cases.push_back({"embed", cat(lower_name(format), ",lanes=", lanes, halves_by_hand ? ",halves=by-hand" : ""),
                      cat("vocab=", s.n_vocab, ",tokens=", s.n_tokens, ",scale=", s.scale, s.shards ? ",shards" : ""), quick,
-                     [=, &format](Check& check) { check_embed(check, with_lanes(check, lanes), format, s); }});
+                     [=, &format](Check& check) {
+      Tuning tuning = with_lanes(check, lanes);
+      if (halves_by_hand) tuning.exact_halves = 0;  // what a device does whose own conversion is not exact
+      check_embed(check, tuning, format, s);
+    }});
   };
   for (const Format* format : all_formats()) {
     for (const Lanes& lanes : all_lanes()) {
       add(*format, lanes.lanes, lanes.lanes == 8, {70, 35, true, 1});
       add(*format, lanes.lanes, false, {1, 1, false, 1});
     }
+    add(*format, 8, true, {70, 35, true, 1}, true);
   }
   cases.push_back({"embed", "f32", "binding=128MiB", true, check_large_binding});
   cases.push_back({"embed", "f32", "shard-at=12GiB", true, check_far_shard});

@@ -50,7 +50,8 @@ const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, 
                             uint32_t activation) {
   Shape shape = shape_of(r, weight, height);
   const char* stem = height == staged_height ? "matmul_staged" : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
-  SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation};
+  SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,
+                             r.tuning.exact_halves};
   if (height != staged_height) constants.push_back(shape.split);
   return r.device.kernel(kernel_name(stem, *weight.format), constants);
 }
@@ -165,7 +166,7 @@ MatmulGroups matmul_groups(Recorder& r, const Weight& gate_up, const Weight& dow
 }
 
 void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t n_tokens, float scale) {
-  const Kernel& kernel = r.device.kernel(kernel_name("embed", *table.format), {r.tuning.lanes});
+  const Kernel& kernel = r.device.kernel(kernel_name("embed", *table.format), {r.tuning.lanes, r.tuning.exact_halves});
   for (const WeightShard& shard : table.shards) {
     EmbedParams p = {};
     p.n_tokens = n_tokens;

@@ -24,6 +24,7 @@ struct Tuning {
     uint32_t lanes, lane_rows;  // invocations of a workgroup, 64 or 128, and rows of W of each; lanes 0: not used
     uint32_t from;              // rows of x that deserve such a workgroup
   } staged;
+  uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
   uint32_t attention_sums;      // vec4s of values, twice, that an invocation of attention may hold

@@ -24,6 +24,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.lanes = t.head_lanes = t.row_lanes = 8;
   t.sample_lanes = 128;
   t.most_iterations = 60000;
+  t.exact_halves = caps.exact_halves;
   return t;
 }
 
@@ -46,6 +47,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.row_lanes = 128;
   t.sample_lanes = 128;
   t.most_iterations = 0xffffffffu;
+  t.exact_halves = caps.exact_halves;
   return t;
 }
 
