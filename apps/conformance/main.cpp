@@ -173,7 +173,7 @@ int main(int argc, char** argv) {
       ->envname("VKMOE_DEVICE");
   program.add_option("-f,--filter", options.filter, "only cases whose kernel/variant/shape holds this; a whole name runs just that case");
   program.add_option("--seed", options.seed, "of the cases' numbers")->capture_default_str();
-  program.add_option("--repeat", options.repeat, "runs of each dispatch, which must agree bit for bit")->check(CLI::PositiveNumber)->capture_default_str();
+  program.add_option("--repeat", options.repeat, "runs of each dispatch, which must agree bit for bit")->check(CLI::Range(1u, 1000u))->capture_default_str();
   auto* quick = program.add_flag("--quick", options.quick, "the quick set (default)");
   program.add_flag("--full", options.full, "every case")->excludes(quick);
   program.add_flag("--list", options.list, "print the names of the cases and stop");
