@@ -80,7 +80,7 @@ def common_statistics(vendor, row):
     return result
 
 
-def our_kernel(name):
+def our_kernel(vendor, name):
     """Operation, format, weights and multiply-adds of an invocation in a step of the loop; None: not in the table."""
     if not name.startswith("matmul"):
         head = name.split("(")[0]
@@ -92,9 +92,9 @@ def our_kernel(name):
         return None
     staged, name, constants = re.match(r"matmul_(staged_)?(\w+)\((.*)\)", name).groups()
     lanes, lane_rows, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:6])
-    if rows == 0 or (rows == 1 and tokens not in (8, 32)):
+    if rows == 0 or (rows == 1 and tokens not in (4 if vendor == "mali" else 8, 32)):
         return None
-    operation = {1: "decode", 8: "small batch", 32: "prefill"}[tokens] + (", gate and up" if epilogue == 2 else "")
+    operation = {1: "decode", 4: "small batch", 8: "small batch", 32: "prefill"}[tokens] + (", gate and up" if epilogue == 2 else "")
     if staged:  # a block of 32 values of all rows and tokens of the workgroup
         return operation, name, tiles * 32 * 32 / lanes, tiles * 32 * 32 * tokens / lanes
     weights = lane_rows * tiles * 32  # a block of 32 values for each row that the invocation owns
@@ -123,7 +123,7 @@ def table_rows(gpu, engine, path):
     vendor, rows = gpu.split("-")[0], []
     for pipeline in read_pipelines(path):
         name = pipeline.get("name", "")
-        known = our_kernel(name) if engine == "vkmoe" else peer_kernel(name, pipeline.get("constants"))
+        known = our_kernel(vendor, name) if engine == "vkmoe" else peer_kernel(name, pipeline.get("constants"))
         if not known:
             continue
         operation, format, weights, multiply_adds = known
