@@ -4,7 +4,8 @@
 
 usage: compilers.py --build BUILD [--compilers DIR] [--peer DIR] [--gpus GPU ...] [--work DIR]
   --peer: a folder with llama.cpp's llama-bench and llama-quantize; its kernels are those that it compiles for a small
-          Qwen3-MoE (the model in models/) whose experts are of another format in each layer.
+          Qwen3-MoE (the model in models/) whose experts are of another format in each layer. Left out: the peer's rows of
+          the last run stay as they are.
 """
 import argparse, datetime, json, os, re, subprocess, tempfile
 from pathlib import Path
@@ -176,6 +177,8 @@ def gather(arguments):
                       "-ngl", "99", "-p", "64", "-n", "1", "-r", "1", "--no-warmup"], stats,
                 {**environment, "GGML_VK_DEBUG_MARKERS": "1"})
             rows += table_rows(gpu, "peer", stats)
+        else:
+            rows += [r for r in arguments.before if (r["gpu"], r["engine"]) == (gpu, "peer")]
         print(f"{gpu}: {len(rows)} rows so far", flush=True)
     return rows
 
@@ -227,7 +230,10 @@ def page(document):
              f"{document['versions']}.", "",
              "Instructions are those of an invocation, counted in the machine's code of the loop over a row's blocks (the "
              "smallest loop that holds the multiply-adds). Spilled registers are bold. ↑: more than the peer. First vkmoe, "
-             "then the peer (llama.cpp's Vulkan backend, the kernels that it chooses for a small Qwen3-MoE).", "",
+             "then the peer (llama.cpp's Vulkan backend, the kernels that it chooses for a small Qwen3-MoE). vkmoe's kernels are "
+             "those for a device whose conversion of fp16 is exact, which is tried when one is opened (`half_probe.comp`); where "
+             "it is not, F16 and MXFP4 take 3 to 10 instructions a weight more. Mali G610 has no tiles of 32 tokens: their "
+             "registers spill there.", "",
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
              *comparison(rows, gpus, "decode", "per_weight"), "",
              "## Prefill: instructions per multiply-add (`mul_mat_id`)", "",
@@ -253,8 +259,9 @@ def main():
     arguments.work.mkdir(parents=True, exist_ok=True)
     version = lambda package: subprocess.run(["dpkg-query", "-W", "-f=${Version}", package], capture_output=True, text=True).stdout
     versions = f"AMD: Mesa {version('mesa-vulkan-drivers')}; Intel, Adreno, Mali: Mesa 25.0.7; glslang {version('glslang-tools')}"
-    if arguments.peer:
-        versions += "; the peer: node-llama-cpp 3.22.1's llama.cpp"
+    versions += "; the peer: node-llama-cpp 3.22.1's llama.cpp"
+    last = arguments.out / "compilers.json"
+    arguments.before = json.loads(last.read_text())["rows"] if last.exists() else []
     document = {"date": datetime.date.today().isoformat(), "versions": versions, "gpus": arguments.gpus, "rows": gather(arguments)}
     with open(arguments.out / "compilers.json", "w") as out:
         out.write(json.dumps({k: v for k, v in document.items() if k != "rows"})[:-1] + ', "rows": [\n')
