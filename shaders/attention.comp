@@ -1,7 +1,7 @@
 // Causal attention of query heads over the keys and values of their group's cache (grouped-query attention, Ainslie et
 // al. 2023), in blocks of KEY_BLOCK keys, without storing the score matrix. A workgroup owns QUERIES (token, head) rows
-// of one key-value head; it walks over all blocks and merges them, or (SPLIT_KEYS) handles block z alone and leaves the
-// partial result to attention_merge.comp, which merges in the same order: the same bits either way.
+// of one key-value head; it walks over all blocks and merges them, or (SPLIT_KEYS) handles block z alone and leaves a
+// partial result; the workgroup that is the last to do so merges all of them in the same order: the same bits either way.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -25,7 +25,9 @@ layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, 
 layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads, head_dim / 4, capacity, 4) f32
 layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32, or the keys
 layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
-layout(binding = 5) writeonly buffer Partials { vec4 partials[]; };  // (n_tokens, n_heads, max_blocks, 1 + value_dim / 4, 4)
+layout(binding = 5) coherent buffer Partials { vec4 partials[]; };  // (n_heads, max_blocks, 1 + value_dim / 4, 4) f32
+layout(binding = 5) coherent buffer Arrived { uint arrived[]; };    // (n_heads) u32 behind them: workgroups that have left
+                                                                    // theirs, by first row; 0 between dispatches
 layout(binding = 6) readonly buffer Sinks { float sinks[]; };        // (n_heads) f32, read when p.has_sinks
 layout(binding = 7) readonly buffer PositionBias { float position_bias[]; };  // (n_heads, 2 bias_distance + 1) f32
 layout(push_constant) uniform Push { AttentionParams p; };
@@ -37,6 +39,7 @@ layout(push_constant) uniform Push { AttentionParams p; };
 shared vec4 query[QUERIES * DIM4];
 shared float score[QUERIES * KEY_BLOCK];  // then exp(score - maximum)
 shared float maximum[QUERIES];
+shared uint arrivals;
 
 uint own_query(uint i) { return min(gl_LocalInvocationID.x / COLUMNS + i * QUERY_LANES, QUERIES - 1); }
 
@@ -46,6 +49,28 @@ uint value_index(uint kv_head, uint position, uint column) {
 }
 
 uint last_visible_key(uint token) { return step_state.position + (p.all_keys != 0 ? 0 : token); }
+
+uint head_of(uint kv_head, uint row) {
+  uint group = p.n_heads / p.n_kv_heads;
+  return kv_head * group + row % group;
+}
+
+// Where the partial result of a block of keys lies; there is one token.
+uint partial_of(uint kv_head, uint row, uint block) { return (head_of(kv_head, row) * p.max_blocks + block) * (1 + VALUE4); }
+
+// Whether all other workgroups of these rows have left their partial results, which can be read then.
+bool last_to_arrive(uint kv_head, uint first_row) {
+  memoryBarrierBuffer();
+  barrier();
+  uint counter = p.n_heads * p.max_blocks * (1 + VALUE4) * 4 + head_of(kv_head, first_row);
+  if (gl_LocalInvocationID.x == 0) {
+    arrivals = atomicAdd(arrived[counter], 1) + 1;
+    if (arrivals == gl_NumWorkGroups.z) arrived[counter] = 0;
+  }
+  barrier();
+  memoryBarrierBuffer();
+  return arrivals == gl_NumWorkGroups.z;
+}
 
 // T5's bias (Raffel et al. 2020) of a key's distance from a query.
 float bias_of(uint head, uint token, uint key) {
@@ -99,7 +124,7 @@ void main() {
         uint token = (first_row + q) / group, last = last_visible_key(token);
         bool visible = key < n_keys && position <= last && position >= first_visible_key(p.span, last);
         precise float s = dots[q] * p.scale;
-        if (p.bias_distance != 0) s += bias_of(kv_head * group + (first_row + q) % group, token, position);
+        if (p.bias_distance != 0) s += bias_of(head_of(kv_head, first_row + q), token, position);
         score[q * KEY_BLOCK + key] = visible ? s : MINUS_INFINITY;
       }
       for (uint q = 0; p.softcap > 0.0 && q < QUERIES; ++q) {
@@ -152,24 +177,41 @@ void main() {
     barrier();  // before the next block's scores overwrite this one's
   }
 
+  if (SPLIT_KEYS != 0) {
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+      uint q = lane / COLUMNS + i * QUERY_LANES, partial = partial_of(kv_head, first_row + q, first_block);
+      bool mine = lane / COLUMNS < QUERY_LANES && q < rows;
+      if (mine && column == 0) partials[partial] = vec4(running[i].m, running[i].l, 0.0, 0.0);
+      [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+        if (mine && column + c * COLUMNS < VALUE4) partials[partial + 1 + column + c * COLUMNS] = sum[i * OWN_COLUMNS + c];
+    }
+    if (!last_to_arrive(kv_head, first_row)) return;
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) running[i] = Running(MINUS_INFINITY, 0.0);
+    [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) sum[i] = vec4(0.0);
+    for (uint block = first_block - gl_WorkGroupID.z; block < n_blocks; ++block) {
+      [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+        uint partial = partial_of(kv_head, first_row + min(own_query(i), rows - 1), block);
+        vec4 reduced = partials[partial];
+        if (reduced.x != MINUS_INFINITY) {
+          vec2 factors = merge_factors(running[i], reduced.x, reduced.y);
+          [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+            sum[i * OWN_COLUMNS + c] = merge_values(
+                sum[i * OWN_COLUMNS + c], partials[partial + 1 + min(column + c * COLUMNS, VALUE4 - 1)], factors);
+        }
+      }
+    }
+  }
   [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
-    uint q = lane / COLUMNS + i * QUERY_LANES;
-    bool mine = lane / COLUMNS < QUERY_LANES && q < rows && first_block < end_block;
-    uint token = (first_row + q) / group, head = kv_head * group + (first_row + q) % group;
-    if (SPLIT_KEYS == 0 && p.has_sinks != 0) {
+    uint q = lane / COLUMNS + i * QUERY_LANES, token = (first_row + q) / group, head = head_of(kv_head, first_row + q);
+    bool mine = lane / COLUMNS < QUERY_LANES && q < rows;
+    if (p.has_sinks != 0) {
       vec2 factors = merge_factors(running[i], sinks[head], 1.0);
       [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
         sum[i * OWN_COLUMNS + c] = merge_values(sum[i * OWN_COLUMNS + c], vec4(0.0), factors);
     }
-    uint partial = ((token * p.n_heads + head) * p.max_blocks + first_block) * (1 + VALUE4);
-    if (SPLIT_KEYS != 0 && mine && column == 0) partials[partial] = vec4(running[i].m, running[i].l, 0.0, 0.0);
     [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
       uint at = column + c * COLUMNS;
-      if (mine && at < VALUE4) {
-        vec4 value = sum[i * OWN_COLUMNS + c];
-        if (SPLIT_KEYS != 0) partials[partial + 1 + at] = value;
-        else outs[token * (p.out_stride / 4) + head * VALUE4 + at] = value / running[i].l;
-      }
+      if (mine && at < VALUE4) outs[token * (p.out_stride / 4) + head * VALUE4 + at] = sum[i * OWN_COLUMNS + c] / running[i].l;
     }
   }
 }

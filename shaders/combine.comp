@@ -18,6 +18,7 @@ layout(binding = 5) writeonly buffer Normed { vec4 normed[]; };   // (n_tokens, 
 layout(push_constant) uniform Push { CombineParams p; };
 
 #include "lib/reduce.glsl"
+#include "lib/rms.glsl"
 
 void main() {
   uint token = gl_WorkGroupID.x, from = token * p.x_stride4, width4 = (p.width + 3) / 4;  // the last may reach into padding
@@ -35,7 +36,7 @@ void main() {
     [[unroll]] for (uint i = 0; i < 4; ++i) squares = fma(value[i], value[i], squares);  // padding is 0
   }
   if (p.norm == 0) return;
-  precise float scale = 1.0 / sqrt(workgroup_sum(squares) / float(p.width) + p.epsilon);
+  float scale = rms_scale(workgroup_sum(squares), p.width, p.epsilon);
   for (uint column = gl_LocalInvocationID.x; column < width4; column += LANES) {
     precise vec4 value = x[from + column] * scale * norm_weight[column];  // this invocation's own
     bvec4 there = lessThan(uvec4(column * 4) + uvec4(0, 1, 2, 3), uvec4(p.width));

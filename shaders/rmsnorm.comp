@@ -12,12 +12,13 @@ layout(binding = 2) buffer Y { float y[]; };           // (rows, stride) f32
 layout(push_constant) uniform Push { NormParams p; };
 
 #include "lib/reduce.glsl"
+#include "lib/rms.glsl"
 
 void main() {
   uint from = (p.x_first + gl_WorkGroupID.x) * p.stride, to = gl_WorkGroupID.x * p.stride;
   precise float squares = 0.0;
   for (uint i = gl_LocalInvocationID.x; i < p.width; i += LANES) squares = fma(x[from + i], x[from + i], squares);
-  precise float scale = 1.0 / sqrt(workgroup_sum(squares) / float(p.width) + p.epsilon);
+  float scale = rms_scale(workgroup_sum(squares), p.width, p.epsilon);
   for (uint i = gl_LocalInvocationID.x; i < p.width; i += LANES) {
     precise float normed = x[from + i] * scale * weight[i];
     y[to + i] = p.add != 0 ? y[to + i] + normed : normed;

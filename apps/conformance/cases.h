@@ -2,6 +2,7 @@
 // workgroup shape, rule) at one shape.
 #pragma once
 #include "check.h"
+#include "moe/ref/ref.h"
 
 namespace vkmoe::conformance {
 
@@ -26,6 +27,7 @@ void add_moe_layer(Cases& cases);
 void add_norms(Cases& cases);
 void add_rope_cache(Cases& cases);
 void add_roofline(Cases& cases);
+void add_router(Cases& cases);
 void add_sample(Cases& cases);
 void add_sort(Cases& cases);
 
@@ -41,6 +43,21 @@ struct Lanes {
 const std::vector<Lanes>& all_lanes();
 // The device's tuning with these lanes; throws Unsupported where the device has no such workgroups.
 Tuning with_lanes(const Check& check, uint32_t lanes);
+
+// Rules of routing, as the families have them; n_experts and top_k are the shape's.
+struct NamedRule {
+  const char* name;
+  GateRule rule;
+};
+const std::vector<NamedRule>& gate_rules();
+
+// (n_experts), by steps well above rounding, so that they decide where they are added; no two pairs of them have the same
+// sum, which a group's score would be. Empty where the rule has none.
+std::vector<float> stepped_bias(Check& check, const GateRule& rule);
+
+// What one token's logits must choose: ids, (top_k), and weights within the bound of the rule's arithmetic.
+void check_token(Check& check, const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias,
+                 const ref::TokenInfo& token, const uint32_t* ids, const float* weights);
 
 std::vector<float> random_values(Check& check, size_t n, double magnitude = 1);
 

@@ -1,5 +1,4 @@
-// Interface of the kernels around the experts: embed, add_positions, rmsnorm, layernorm, rope_cache, latent_cache, attention,
-// attention_merge.
+// Interface of the kernels around the experts: embed, add_positions, rmsnorm, layernorm, rope_cache, latent_cache, attention.
 #ifndef VKMOE_SHARED_LAYER_H
 #define VKMOE_SHARED_LAYER_H
 #include "shared/types.h"

@@ -1,4 +1,4 @@
-// Interface of the routing kernels: gate, expert_capacity, expert_histogram, expert_scan, expert_scatter, combine.
+// Interface of the routing kernels: router, gate, expert_capacity, expert_histogram, expert_scan, expert_scatter, combine.
 #ifndef VKMOE_SHARED_ROUTE_H
 #define VKMOE_SHARED_ROUTE_H
 #include "shared/types.h"
@@ -79,6 +79,20 @@ struct GateParams {
   uint n_tokens;
   uint logits_stride;  // floats
   uint first_token;    // number of the first token, as counter of random numbers
+};
+
+// RMSNorm, router and gate in one dispatch (router.comp); the rule chooses by CHOOSE_BEST and has no noise.
+#define ROUTER_MAX_EXPERTS 256
+struct RouterParams {
+  GateRule rule;
+  uint n_tokens;
+  uint logits_stride;  // floats
+  uint first_token;    // as in GateParams
+  uint width;          // of the residual stream, a multiple of 32
+  uint stride;         // floats between its rows, and between those of its norm
+  uint tile_quads;     // 16-byte units of a tile of the router
+  uint has_bias;       // 1: logits have a bias, and the rule has none
+  float epsilon;
 };
 
 #define SORT_CHUNK 128  // assignments that one workgroup counts

@@ -33,7 +33,7 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("attended latents", l.kv_rank ? rows(chunk, heads * l.kv_rank) + over : 16);
   add("queries", chunk * heads * h.head_dim * 4);
   add("attention output", rows(chunk, h.attended_dim()));
-  add("attention partials", heads * ceil_div(capacity, KEY_BLOCK) * (4 + h.cached_value_dim()) * 4);
+  add("attention partials", attention_partials(h.n_heads, uint32_t(ceil_div(capacity, KEY_BLOCK)), h.cached_value_dim()) * 4);
   add("router logits", rows(chunk, std::max(h.n_experts, 1u)));
   add("expert ids", assignments * 4);
   add("expert weights", assignments * 4);

@@ -77,7 +77,8 @@ DeviceLayer place_layer(Device& device, const Hyper& h, const LayerSpec& spec, u
     layer.cross.o = place_weight(device, spec.cross_o, nullptr, name("cross attention output"), placed);
   }
   layer.has_experts = bool(spec.router);
-  if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed);
+  // Exact, and little: so that one kernel serves all (router.comp).
+  if (layer.has_experts) layer.router = place_weight(device, spec.router, nullptr, name("router"), placed, true);
   layer.gate_up = place_weight(device, spec.gate, h.gated ? &spec.up : nullptr, name("expert gate and up"), placed);
   layer.down = place_weight(device, spec.down, nullptr, name("expert down"), placed);
   if (spec.shared_gate) {

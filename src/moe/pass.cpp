@@ -153,12 +153,27 @@ void record_shared_expert(Recorder& r, const Model& model, const Activations& a,
   combine(r, a.x, a.shared_out, h.hidden, routing, h.residual_scale);
 }
 
+// The norm before the experts, and which of them tokens go to.
+void record_routing(Recorder& r, const Model& model, const Activations& a, const DeviceLayer& layer, const Routing& routing) {
+  const Hyper& h = model.hyper;
+  GateRule rule = gate_rule(h, routing.n_tokens);
+  MatmulGroups groups = matmul_groups(r, layer.gate_up, layer.down);
+  if (h.norm == NORM_RMS && fuses_router(r, rule, layer.router, routing.n_tokens)) {
+    norm_and_choose(r, {rule, layer.router, a.x, a.normed, a.router, layer.ffn_norm, layer.router_bias, h.rms_epsilon}, routing);
+    sort_by_expert(r, rule.n_experts, routing, groups);
+    return;
+  }
+  record_norm(r, h, a.x, layer.ffn_norm, a.normed, routing.n_tokens);
+  matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = routing.n_tokens});
+  route(r, rule, a.router, layer.router_bias, routing, groups);
+}
+
 void record_experts(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, uint32_t index) {
   const Hyper& h = model.hyper;
   const DeviceLayer& layer = model.layers[index];
-  record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
   uint32_t epilogue = h.gated ? EPILOGUE_GATED : EPILOGUE_ACTIVATED;
   if (!layer.has_experts) {
+    record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
     matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = epilogue,
              .activation = h.activation});
     matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
@@ -166,8 +181,7 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
     return;
   }
   Routing routing = a.routing_for(n_tokens);
-  matmul(r, {.weight = layer.router, .x = a.normed, .y = a.router, .n_rows = n_tokens});
-  route(r, gate_rule(h, n_tokens), a.router, layer.router_bias, routing, matmul_groups(r, layer.gate_up, layer.down));
+  record_routing(r, model, a, layer, routing);
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
                     .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation});
   expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1});

@@ -72,9 +72,10 @@ struct TileSource {
 
 }  // namespace
 
-Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed) {
+Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed,
+                    bool as_f32) {
   Weight weight;
-  bool same = matrix.one_format() && (!up || (up->one_format() && &up->format() == &matrix.format()));
+  bool same = !as_f32 && matrix.one_format() && (!up || (up->one_format() && &up->format() == &matrix.format()));
   weight.format = same ? &matrix.format() : find_format("F32");
   const Format& f = *weight.format;
   weight.n_experts = uint32_t(matrix.experts.size());

@@ -34,8 +34,10 @@ struct Weight {
 // Called with bytes placed since the last call; may throw to cancel.
 using Placed = std::function<void(uint64_t bytes)>;
 
-// up: nullptr, or the second matrix of a pair, with a bias if the first has one. Matrices of several formats become F32.
-Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed);
+// up: nullptr, or the second matrix of a pair, with a bias if the first has one. Matrices of several formats become F32, and any
+// with as_f32.
+Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed,
+                    bool as_f32 = false);
 
 // Several matrices with the same columns, one below the other; one format and biases for all or none.
 Matrix stack(const std::vector<const Matrix*>& parts);

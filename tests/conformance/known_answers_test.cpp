@@ -154,7 +154,7 @@ std::vector<float> device_attention(const Json& c, float softcap, bool share_key
   p.scale = c.at("scale");
   p.softcap = softcap;
   BufferView step = upload(std::vector<uint32_t>{n_keys - 1, n_keys, 0, 0}), groups = space(4), y = space(d), none = space(4);
-  BufferView queries = upload(query), partials = space(4 + d);
+  BufferView queries = upload(query), partials = upload(std::vector<float>(attention_partials(1, 1, d)));
   KvCache cache = {upload(cached_keys(keys, d)), upload(values)};
   run([&](Recorder& r) {
     Tuning tuning = r.tuning;

@@ -58,7 +58,7 @@ std::vector<float> run(const Tuning& tuning, const KeySpan& span, uint32_t posit
   p.max_blocks = capacity / KEY_BLOCK;
   p.scale = 0.25f;
   std::vector<float> y(size_t(n_tokens) * p.out_stride);
-  Buffer q = place(queries), out = place(y), partials = place(std::vector<float>(n_heads * p.max_blocks * (4 + head_dim)));
+  Buffer q = place(queries), out = place(y), partials = place(std::vector<float>(attention_partials(n_heads, p.max_blocks, head_dim)));
   Buffer step = place(std::vector<float>(sizeof(Step) / 4)), groups = place(std::vector<float>(MAX_KEY_SPANS * 4));
   Step state = {position, position + n_tokens, 0, 0};
   device()->upload(step, 0, &state, sizeof(state));

@@ -1,4 +1,4 @@
-// attention and attention_merge: softmax attention over the cache, whole or in parts that are merged: the same bits.
+// attention: softmax attention over the cache, whole or in parts that are merged: the same bits.
 #include <algorithm>
 #include <cmath>
 
@@ -75,12 +75,16 @@ std::vector<float> run_attention(Check& check, const Tuning& tuning, const Input
   KvCache cache = {check.input(in.keys, "keys"), check.input(in.values, "values")};
   if (p.value_dim < p.head_dim) cache.values = cache.keys;
   Rows y = check.output_rows(n_tokens, out_row);
-  BufferView partials = check.output(size_t(p.n_heads) * p.max_blocks * (4 + p.value_dim), "partials");
+  std::vector<float> no_partials(attention_partials(p.n_heads, p.max_blocks, p.value_dim), NAN);
+  std::fill(no_partials.end() - p.n_heads, no_partials.end(), 0.0f);  // the counters
+  BufferView partials = check.input(no_partials, "partials");
   BufferView groups = check.output(4, "groups"), sinks = check.input(in.sinks, "sinks"), bias = check.input(in.bias, "bias");
   check.run(tuning, [&](Recorder& r) {
     begin_step(r, step, groups, p.n_heads, p.n_kv_heads, p.head_dim, {p.span}, false);
     attention(r, step, queries, cache, y, partials, groups, sinks, bias, p);
   });
+  check.equal("counters of workgroups", check.read<uint32_t>(partials, p.n_heads, no_partials.size() - p.n_heads),
+              std::vector<uint32_t>(p.n_heads));
   check.padding_untouched(y, n_tokens, out_row);
   return check.read_rows(y, n_tokens, out_row);
 }
@@ -194,7 +198,7 @@ std::vector<float> run_at_end(Check& check, const Tuning& tuning, uint32_t capac
   p.scale = 0.125f;
   BufferView step = check.input(std::vector<uint32_t>{position, position + n_tokens, 0, 0}, "step"), none = check.input(std::vector<float>(4), "none");
   BufferView queries = check.output(size_t(n_tokens) * n_heads * d, "queries"), groups = check.output(4, "groups");
-  Buffer partials = device.create_buffer(uint64_t(n_heads) * p.max_blocks * (4 + d) * 4, MemoryUse::device, "partials");
+  Buffer partials = place_vector(device, std::vector<float>(attention_partials(n_heads, p.max_blocks, d)), "partials");
   check.run(tuning, [&](Recorder& r) {
     begin_step(r, step, groups, n_heads, 1, d, {p.span}, false);
     rope_cache(r, step, rows, none, none, queries, {key_cache, value_cache}, rope);

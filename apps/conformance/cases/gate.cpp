@@ -60,22 +60,6 @@ std::vector<double> score_errors(const GateRule& rule, std::vector<float> logits
   return errors;
 }
 
-void check_token(Check& check, const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias,
-                 const ref::TokenInfo& token, const uint32_t* ids, const float* weights) {
-  ref::Choice want = ref::gate(rule, logits, bias, token);
-  uint32_t k = rule.top_k;
-  check.equal("ids", std::vector<uint32_t>(ids, ids + k), want.experts);
-  std::vector<double> errors = score_errors(rule, logits), bound, exact(want.weights.begin(), want.weights.end());
-  double sum = 0, sum_error = 0;  // relative, of the denominator, if there is one
-  for (float w : want.weights) sum += w;
-  for (uint32_t j = 0; j < k && sum > 0; ++j) sum_error += errors[want.experts[j]] * want.weights[j] / sum;
-  // pow(x, y) is exp2(y * log2(x)) (Vulkan): once for each weight, |x| < 16 and y near 1, and once for their norm.
-  if (rule.norm_power > 0 && rule.norm_power != 1) sum_error += 3 * exp_error(16 * rule.norm_power);
-  for (uint32_t j = 0; j < k; ++j)
-    bound.push_back((errors[want.experts[j]] + sum_error + (k + 8) * half_ulp) * std::abs(want.weights[j]));
-  check.close("weights", std::vector<float>(weights, weights + k), exact, bound);
-}
-
 // The ids and weights of all tokens together, and of the last one alone.
 void check_gate(Check& check, const Tuning& tuning, const GateRule& rule, const Tokens& in) {
   Gated got = run_gate(check, tuning, rule, in);
@@ -111,40 +95,6 @@ std::vector<float> spread_logits(Check& check, uint32_t n_tokens, uint32_t n_exp
   return all;
 }
 
-struct Rule {
-  const char* name;
-  GateRule rule;  // n_experts and top_k are the shape's
-};
-const std::vector<Rule>& rules() {
-  static const std::vector<Rule> all = {
-      // score, bias, groups, top_groups, group_score, weight, renormalize, denominator +, at least, scale
-      {"softmax-renorm", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}},            // Mixtral, Qwen3
-      {"softmax", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, -INFINITY, 1}},                   // Qwen2, OLMoE
-      {"softmax-of-chosen", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SOFTMAX, 0, 0, -INFINITY, 1.5f}},      // Granite, gpt-oss
-      {"softmax-bias-least", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, 0.25f, 1}},            // ERNIE-4.5
-      {"sigmoid", {0, 0, SCORE_SIGMOID, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, -INFINITY, 1}},
-      {"sigmoid-of-chosen", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},         // Llama-4
-      {"softmax-bias-weight-sigmoid", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},  // weights of the logits
-      {"sigmoid-bias-renorm", {0, 0, SCORE_SIGMOID, 1, 0, 0, 0, WEIGHT_SCORE, 1, 1e-6f, -INFINITY, 2.5f}},  // dots1
-      {"sqrt-softplus-bias", {0, 0, SCORE_SQRT_SOFTPLUS, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 2}},  // DeepSeek-V4
-      {"groups-by-maximum", {0, 0, SCORE_SOFTMAX, 0, 4, 2, GROUP_MAX, WEIGHT_SCORE, 0, 0, -INFINITY, 16}},    // DeepSeek-V2
-      {"groups-by-best-two", {0, 0, SCORE_SIGMOID, 1, 4, 2, GROUP_SUM2, WEIGHT_SCORE, 1, 1e-20f, -INFINITY, 2.5f}},  // V3
-      {"softmax-norm-of-power", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1, 0, 0, 0, 2}},  // DBRX
-      {"sparsemixer", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SPARSEMIXER, 0, 0, -INFINITY, 1, 0, 0, 0, 0, 0.02f}},  // Phi-3.5
-  };
-  return all;
-}
-
-// By steps well above rounding, so that they decide where they are added; no two pairs of them have the same sum, which a
-// group's score would be.
-std::vector<float> stepped_bias(Check& check, const GateRule& rule) {
-  std::vector<float> bias;
-  if (!rule.has_bias) return bias;
-  for (uint32_t e = 0; e < rule.n_experts; ++e) bias.push_back(float(e) / 16 + float(e * e) / 131072);
-  std::shuffle(bias.begin(), bias.end(), check.random);
-  return bias;
-}
-
 struct Shape {
   uint32_t experts, top_k, tokens;
   bool ties, quick;
@@ -155,7 +105,7 @@ void add_rules(Cases& cases) {
                                      {4, 4, 3, true, true}, {60, 4, 33, true, false}, {128, 8, 40, true, false},
                                      {128, 1, 9, false, false}, {256, 8, 5, false, false}, {1024, 64, 2, false, true},
                                      {1024, 64, 2, true, false}, {1000, 10, 3, false, false}, {1, 1, 5, false, true}};
-  for (const Rule& rule : rules()) {
+  for (const NamedRule& rule : gate_rules()) {
     for (const Lanes& lanes : all_lanes()) {
       for (const Shape& s : shapes) {
         GateRule r = rule.rule;
@@ -192,7 +142,7 @@ void add_hostile(Cases& cases) {
       {"denormal", {1e-40f, 0.0f, -0.0f, -1e-40f, 1e-45f, 1, 1, -1}},
   };
   for (const Hostile& h : hostile) {
-    for (const Rule& rule : rules()) {
+    for (const NamedRule& rule : gate_rules()) {
       // What is near to a denormal depends on whether the device flushes it to zero, as Vulkan allows.
       if (rule.rule.weight == WEIGHT_SPARSEMIXER && h.name == std::string("denormal")) continue;
       for (uint32_t lanes : {8u, 64u}) {
@@ -330,6 +280,50 @@ void add_paper_rules(Cases& cases) {
 }
 
 }  // namespace
+
+const std::vector<NamedRule>& gate_rules() {
+  static const std::vector<NamedRule> all = {
+      // score, bias, groups, top_groups, group_score, weight, renormalize, denominator +, at least, scale
+      {"softmax-renorm", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}},            // Mixtral, Qwen3
+      {"softmax", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, -INFINITY, 1}},                   // Qwen2, OLMoE
+      {"softmax-of-chosen", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SOFTMAX, 0, 0, -INFINITY, 1.5f}},      // Granite, gpt-oss
+      {"softmax-bias-least", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, 0.25f, 1}},            // ERNIE-4.5
+      {"sigmoid", {0, 0, SCORE_SIGMOID, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, -INFINITY, 1}},
+      {"sigmoid-of-chosen", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},         // Llama-4
+      {"softmax-bias-weight-sigmoid", {0, 0, SCORE_SOFTMAX, 1, 0, 0, 0, WEIGHT_SIGMOID, 0, 0, -INFINITY, 1}},  // weights of the logits
+      {"sigmoid-bias-renorm", {0, 0, SCORE_SIGMOID, 1, 0, 0, 0, WEIGHT_SCORE, 1, 1e-6f, -INFINITY, 2.5f}},  // dots1
+      {"sqrt-softplus-bias", {0, 0, SCORE_SQRT_SOFTPLUS, 1, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 2}},  // DeepSeek-V4
+      {"groups-by-maximum", {0, 0, SCORE_SOFTMAX, 0, 4, 2, GROUP_MAX, WEIGHT_SCORE, 0, 0, -INFINITY, 16}},    // DeepSeek-V2
+      {"groups-by-best-two", {0, 0, SCORE_SIGMOID, 1, 4, 2, GROUP_SUM2, WEIGHT_SCORE, 1, 1e-20f, -INFINITY, 2.5f}},  // V3
+      {"softmax-norm-of-power", {0, 0, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1, 0, 0, 0, 2}},  // DBRX
+      {"sparsemixer", {0, 0, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SPARSEMIXER, 0, 0, -INFINITY, 1, 0, 0, 0, 0, 0.02f}},  // Phi-3.5
+  };
+  return all;
+}
+
+std::vector<float> stepped_bias(Check& check, const GateRule& rule) {
+  std::vector<float> bias;
+  if (!rule.has_bias) return bias;
+  for (uint32_t e = 0; e < rule.n_experts; ++e) bias.push_back(float(e) / 16 + float(e * e) / 131072);
+  std::shuffle(bias.begin(), bias.end(), check.random);
+  return bias;
+}
+
+void check_token(Check& check, const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias,
+                 const ref::TokenInfo& token, const uint32_t* ids, const float* weights) {
+  ref::Choice want = ref::gate(rule, logits, bias, token);
+  uint32_t k = rule.top_k;
+  check.equal("ids", std::vector<uint32_t>(ids, ids + k), want.experts);
+  std::vector<double> errors = score_errors(rule, logits), bound, exact(want.weights.begin(), want.weights.end());
+  double sum = 0, sum_error = 0;  // relative, of the denominator, if there is one
+  for (float w : want.weights) sum += w;
+  for (uint32_t j = 0; j < k && sum > 0; ++j) sum_error += errors[want.experts[j]] * want.weights[j] / sum;
+  // pow(x, y) is exp2(y * log2(x)) (Vulkan): once for each weight, |x| < 16 and y near 1, and once for their norm.
+  if (rule.norm_power > 0 && rule.norm_power != 1) sum_error += 3 * exp_error(16 * rule.norm_power);
+  for (uint32_t j = 0; j < k; ++j)
+    bound.push_back((errors[want.experts[j]] + sum_error + (k + 8) * half_ulp) * std::abs(want.weights[j]));
+  check.close("weights", std::vector<float>(weights, weights + k), exact, bound);
+}
 
 void add_gate(Cases& cases) {
   add_rules(cases);

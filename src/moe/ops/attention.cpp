@@ -18,13 +18,21 @@ uint32_t queries_per_group(const Recorder& r, uint32_t rows, uint32_t head_dim) 
   return queries;
 }
 
+// Invocations of a workgroup that merges partial results: as many as own a column of one query each.
+uint32_t split_lanes(const Recorder& r, uint32_t head_dim, uint32_t columns) {
+  uint32_t lanes = lanes_of(r, head_dim);
+  while (lanes < columns && lanes < r.tuning.row_lanes) lanes *= 2;
+  return lanes;
+}
+
 // Keys that the query at a position sees, first and end (shaders/lib/key_span.glsl).
 std::pair<uint32_t, uint32_t> visible_keys(const KeySpan& span, uint32_t at) {
   uint32_t first = span.window && at >= span.window ? at + 1 - span.window : 0;
   return {span.chunk ? std::max(first, at - at % span.chunk) : first, at + 1};
 }
 
-// Each key and value that any of the tokens sees is read once; results go to y or, with split, to partials.
+// Each key and value that any of the tokens sees is read once; with split, partial results of all blocks of keys are written
+// and read.
 WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split) {
   uint64_t seen = 0, heads = uint64_t(p.n_tokens) * p.n_heads;
   for (uint32_t t = 0; t < p.n_tokens; ++t) {
@@ -33,16 +41,10 @@ WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split
   }
   uint32_t first = visible_keys(p.span, position).first, end = position + (p.all_keys ? 1 : p.n_tokens);
   uint32_t dims = p.head_dim + (p.value_dim < p.head_dim ? 0 : p.value_dim);
-  uint64_t results = split ? heads * ((end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1) * (4 + p.value_dim) : heads * p.value_dim;
+  uint64_t blocks = split ? (end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1 : 0;
+  uint64_t results = heads * (p.value_dim + 2 * blocks * (4 + p.value_dim));
   return {4 * (uint64_t(end - first) * p.n_kv_heads * dims + heads * p.head_dim + results),
           2 * seen * p.n_heads * (p.head_dim + p.value_dim)};
-}
-
-// Of the partial results of all blocks of keys.
-WorkCount merge_work(const AttentionParams& p, uint32_t position) {
-  auto [first, end] = visible_keys(p.span, position);
-  uint64_t heads = uint64_t(p.n_tokens) * p.n_heads, blocks = (end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1;
-  return {4 * heads * (blocks * (4 + p.value_dim) + p.value_dim), 4 * heads * blocks * p.value_dim};
 }
 
 // Of a kernel that reads and writes `values`, with so many operations for each.
@@ -52,12 +54,17 @@ WorkCount elementwise(uint64_t values, uint64_t flops_each, uint64_t bytes_each 
 
 }  // namespace
 
+uint64_t attention_partials(uint32_t n_heads, uint32_t max_blocks, uint32_t value_dim) {
+  return n_heads * (uint64_t(max_blocks) * (4 + value_dim) + 1);
+}
+
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
                BufferView groups, BufferView sinks, BufferView position_bias, const AttentionParams& params) {
   uint32_t rows = params.n_tokens * (params.n_heads / params.n_kv_heads);
   uint32_t per_group = queries_per_group(r, rows, params.head_dim);
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
-  SpecConstants constants = {lanes_of(r, params.head_dim), params.head_dim, per_group, split, params.value_dim};
+  uint32_t lanes = split ? split_lanes(r, params.head_dim, per_group * params.value_dim / 4) : lanes_of(r, params.head_dim);
+  SpecConstants constants = {lanes, params.head_dim, per_group, split, params.value_dim};
   const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
   const uint32_t* position = r.recording.watch({step.buffer, step.offset, sizeof(Step)});
@@ -67,9 +74,6 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
     return;
   }
   r.recording.dispatch_indirect(kernel, bindings, &params, sizeof(params), groups);
-  r.recording.note([=] { return merge_work(params, position[0]); });
-  r.recording.dispatch(r.device.kernel("attention_merge", {r.tuning.head_lanes}), {step, partials, y.view, sinks},
-                       params, params.n_heads, params.n_tokens);
 }
 
 void begin_step(Recorder& r, BufferView step, BufferView groups, uint32_t n_heads, uint32_t n_kv_heads, uint32_t head_dim,

@@ -32,6 +32,7 @@ struct Tuning {
   uint32_t head_lanes;          // of kernels that share a head of up to 256 dimensions
   uint32_t row_lanes;           // of kernels that own a row of the residual stream
   uint32_t sample_lanes;
+  uint64_t fused_router_bytes;  // norm, router and gate are one dispatch while its workgroups, one a token, read no more weights
   // Loop iterations that an invocation may make. Mesa's llvmpipe silently ends an invocation's loops after 65,535 in all.
   uint32_t most_iterations;
   // Keys that one invocation of attention may walk over: a block of them takes it up to head_dim + 160 iterations.
@@ -108,6 +109,22 @@ void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups);
 
+// The counting sort and the tile lists of what route() chose, for more than one token.
+void sort_by_expert(Recorder& r, uint32_t n_experts, const Routing& routing, const MatmulGroups& groups);
+
+// rmsnorm() of rows 0 .. of x, the router's matmul() and choose_experts(), in one dispatch with the same bits.
+struct FusedRouter {
+  const GateRule& rule;
+  const Weight& weight;    // (n_experts, width), F32
+  Rows x, normed, logits;  // x and normed have the same stride
+  BufferView norm;         // (width)
+  BufferView bias;         // (n_experts), read when the rule has one
+  float epsilon;
+};
+// Whether the kernel takes such a rule and router, and these are so small that it is the faster way.
+bool fuses_router(const Recorder& r, const GateRule& rule, const Weight& weight, uint32_t n_tokens);
+void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routing);
+
 // y[slot] = W_expert(slot) x[row of slot].
 struct ExpertMatmul {
   const Weight& weight;
@@ -151,8 +168,12 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
 void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
                   BufferView queries, const KvCache& cache, const LatentParams& params);
 
-// queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * value_dim). With one token the blocks of keys are shared
-// out; groups holds their number (begin_step.comp) and partials (n_heads, max_blocks, 4 + value_dim) their results.
+// Words of attention()'s partials: the results of blocks of keys, (n_heads, max_blocks, 4 + value_dim), then (n_heads) u32 that
+// count who left theirs: 0 before the first dispatch, and again after each.
+uint64_t attention_partials(uint32_t n_heads, uint32_t max_blocks, uint32_t value_dim);
+
+// queries (n_tokens, n_heads, head_dim) -> y (n_tokens, n_heads * value_dim). With one token the blocks of keys may be shared
+// out; groups then holds their number (begin_step.comp) and partials their results.
 // sinks (n_heads) is read when params.has_sinks, position_bias (n_heads, 2 bias_distance + 1) with a bias_distance.
 void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& cache, Rows y, BufferView partials,
                BufferView groups, BufferView sinks, BufferView position_bias, const AttentionParams& params);

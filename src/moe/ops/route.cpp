@@ -4,15 +4,24 @@
 #include "moe/ops/ops.h"
 
 namespace vkmoe {
+namespace {
+
+uint64_t router_bytes(const GateRule& rule, const Weight& weight) { return uint64_t(rule.n_experts) * weight.k * 4; }
+
+uint32_t gate_experts(const GateRule& rule) {  // that there is shared memory for
+  uint32_t experts = 16;
+  while (experts < rule.n_experts) experts *= 2;
+  return experts;
+}
+
+}  // namespace
 
 void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing) {
   if (rule.random_second && rule.drop != DROP_NONE)
     fail(VKMOE_ERROR_UNSUPPORTED, "a gate drops second experts by chance or by capacity, not both");
   GateParams gate = {rule, routing.n_tokens, logits.stride, routing.first_token};
   BufferView tokens = routing.tokens.buffer ? routing.tokens : bias, table = routing.table.buffer ? routing.table : bias;
-  uint32_t experts = 16;  // shared memory for so many
-  while (experts < rule.n_experts) experts *= 2;
-  uint32_t gate_lanes = r.tuning.lanes;
+  uint32_t experts = gate_experts(rule), gate_lanes = r.tuning.row_lanes;
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
   r.recording.note({uint64_t(routing.n_tokens) * (rule.n_experts + 2 * rule.top_k) * 4, 0});
   r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights, tokens, table},
@@ -46,17 +55,47 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
     choose_experts(r, score_rule, logits, bias, all);
     limit_to_capacity(r, rule, routing);
   }
+  sort_by_expert(r, rule.n_experts, routing, groups);
+}
+
+bool fuses_router(const Recorder& r, const GateRule& rule, const Weight& weight, uint32_t n_tokens) {
+  bool one_bias = !(rule.has_bias && weight.bias);
+  return weight.format->name == std::string("F32") && weight.k % 32 == 0 && weight.shards.size() == 1 && one_bias &&
+         rule.n_experts <= ROUTER_MAX_EXPERTS && rule.choose == CHOOSE_BEST && rule.drop == DROP_NONE && !rule.noise &&
+         n_tokens * router_bytes(rule, weight) <= r.tuning.fused_router_bytes;
+}
+
+void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routing) {
+  const auto& [rule, weight, x, normed, logits, norm, bias, epsilon] = call;
+  uint32_t lanes = r.tuning.row_lanes;
+  bool texels = r.tuning.matmul_texels && lanes % 8 == 0;
+  RouterParams p = {rule, routing.n_tokens, logits.stride, routing.first_token, weight.k, x.stride, weight.tile_quads,
+                    bool(weight.bias), epsilon};
+  BufferView quads = weight.shards[0].tiles;
+  std::vector<BufferView> bindings = {quads, x.view, norm, normed.view, logits.view, weight.bias ? weight.bias : bias,
+                                      routing.ids, routing.weights};
+  if (texels) {
+    bindings[0] = quads.as(Texels::uint4);
+    bindings.push_back(quads.as(Texels::uint1));
+  }
+  uint64_t n = routing.n_tokens, width = weight.k;
+  r.recording.note({router_bytes(rule, weight) + n * (2 * width + 2 * rule.n_experts + 2 * rule.top_k) * 4, n * width * (4 + 2 * rule.n_experts)});
+  r.recording.dispatch(r.device.kernel(texels ? "router_texels" : "router", {lanes, gate_experts(rule)}), bindings, p,
+                       routing.n_tokens);
+}
+
+void sort_by_expert(Recorder& r, uint32_t n_experts, const Routing& routing, const MatmulGroups& groups) {
   if (routing.direct()) return;
   SortParams sort = {};
   sort.n_assignments = routing.n_tokens * routing.top_k;
   sort.n_chunks = uint32_t(ceil_div(sort.n_assignments, SORT_CHUNK));
-  sort.n_experts = rule.n_experts;
+  sort.n_experts = n_experts;
   sort.tile_capacity = routing.tile_capacity;
   sort.whole_tile = r.tuning.whole_tile;
   sort.tall_from = r.tuning.staged.lanes ? r.tuning.staged.from : 0;
   for (uint32_t i = 0; i < TILE_HEIGHTS * 2; ++i) sort.groups_y[i] = groups.rows[i / 2][i % 2];
   SpecConstants lanes = {r.tuning.lanes};
-  uint64_t counts_bytes = uint64_t(sort.n_chunks) * rule.n_experts * 4, assignment_bytes = sort.n_assignments * 4ull;
+  uint64_t counts_bytes = uint64_t(sort.n_chunks) * n_experts * 4, assignment_bytes = sort.n_assignments * 4ull;
   r.recording.note({assignment_bytes + counts_bytes, 0});
   r.recording.dispatch(r.device.kernel("expert_histogram", lanes), {routing.ids, routing.counts}, sort, sort.n_chunks);
   r.recording.note({2 * counts_bytes, 0});

@@ -23,6 +23,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.attention_sums = 40;
   t.lanes = t.head_lanes = t.row_lanes = 8;
   t.sample_lanes = 128;
+  t.fused_router_bytes = 512 << 10;
   t.most_iterations = 60000;
   t.exact_halves = caps.exact_halves;
   return t;
@@ -46,6 +47,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.head_lanes = few_registers ? 64 : std::clamp(caps.min_subgroup_size, 32u, 64u);
   t.row_lanes = 128;
   t.sample_lanes = 128;
+  t.fused_router_bytes = 512 << 10;
   t.most_iterations = 0xffffffffu;
   t.exact_halves = caps.exact_halves;
   return t;
