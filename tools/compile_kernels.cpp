@@ -89,6 +89,9 @@ class Compiler {
         rule.n_experts = n_experts;
         rule.top_k = 8;
         choose_experts(r, rule, rows(), any_, routing(1));
+        if (n_experts > ROUTER_MAX_EXPERTS) continue;
+        Weight router = fake_weight(*find_format("F32"), false);
+        norm_and_choose(r, {rule, router, rows(), rows(), rows(), any_, any_, 1e-6f}, routing(1));
       }
     });
     if (options_.hot) return;

@@ -203,6 +203,7 @@ void bench(const BenchOptions& options) {
                  {"bytes_per_token", bytes_per_token},
                  {"gigabytes_per_second", bytes_per_token * decode_rate / 1e9},
                  {"per_token", per_token},
+                 {"tuning", stats.value("tuning", nlohmann::json())},
                  {"device_bytes", stats.at("device_bytes")},
                  {"peak_device_bytes", stats.at("peak_device_bytes")}};
   if (options.profile && loaded.device) {

@@ -12,3 +12,4 @@ void add_models(CLI::App& program);
 void add_quantize(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_tune(CLI::App& program);

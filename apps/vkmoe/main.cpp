@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer(
       "Environment: VKMOE_MODEL (the default model), VKMOE_DEVICE (the default device), VKMOE_CACHE_DIR (where "
-      "compiled pipelines are kept).");
+      "compiled pipelines and what vkmoe tune chose are kept).");
   add_run(program);
   add_chat(program);
   add_logits(program);
@@ -74,6 +74,7 @@ int main(int argc, char** argv) {
   add_quantize(program);
   add_devices(program);
   add_bench(program);
+  add_tune(program);
   try {
     return parse(program, argc, argv);
   } catch (const Failure& failure) {

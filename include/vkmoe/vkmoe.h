@@ -132,6 +132,22 @@ VKMOE_API vkmoe_status vkmoe_models_json(char **text);
  * model's own) needs. */
 VKMOE_API vkmoe_status vkmoe_inspect_json(const char *path, uint32_t context_tokens, char **text);
 
+typedef struct vkmoe_tune_options {
+  size_t size_bytes;
+  double seconds;          /* about so long shapes are tried; 60 */
+  vkmoe_progress progress; /* thousandths done, and 1000; a result other than 0 cancels. May be NULL */
+  void *progress_user;
+} vkmoe_tune_options;
+VKMOE_API void vkmoe_tune_options_init(vkmoe_tune_options *options);
+
+/* Measures workgroup shapes on this device with the model at path (as vkmoe_model_load takes it), and stores the choice
+ * beside the pipeline cache, for this device, driver, version of vkmoe and models of such shapes: their sessions take it
+ * from then on. A shape is refused where products of the model's matrices are not within the bound of float32 sums of what
+ * the CPU makes of them, or where any logit differs from the built-in shapes' in a bit: results do not change. options may
+ * be NULL. *report, if not NULL, becomes a JSON object: device, shapes (what the choice holds for), passes (tokens per
+ * second of each kind of pass, built in and tuned), tuning, trials, stored (the file). */
+VKMOE_API vkmoe_status vkmoe_tune(vkmoe_device *device, const char *path, const vkmoe_tune_options *options, char **report);
+
 /* ---- making model files --------------------------------------------------------------------------------------- */
 
 typedef struct vkmoe_quantize_options {

@@ -6,6 +6,7 @@
 
 #include "base/numeric.h"
 #include "moe/pass.h"
+#include "moe/tuned.h"
 
 namespace vkmoe {
 namespace {
@@ -26,7 +27,7 @@ uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chu
 }  // namespace
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile)
-    : DeviceSession(model, capacity_tokens, chunk_tokens, profile, Tuning::of(model->device->caps())) {}
+    : DeviceSession(model, capacity_tokens, chunk_tokens, profile, tuning_for(*model)) {}
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
                              const Tuning& tuning)
@@ -284,6 +285,7 @@ nlohmann::json DeviceSession::stats() const {
           {"device_bytes", now.memory_bytes},
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},
+          {"tuning", to_json(tuning_)},
           {"kernels", kernels},
           {"routing", routing_json()}};
 }

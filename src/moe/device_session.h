@@ -11,7 +11,8 @@ namespace vkmoe {
 
 class DeviceSession : public Session {
  public:
-  // chunk_tokens: most tokens of a pass; 0: chosen.
+  // chunk_tokens: most tokens of a pass; 0: chosen. Without a tuning: what is stored for the device and the model's shapes,
+  // else the built-in one.
   DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile);
   DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
                 const Tuning& tuning);

@@ -179,4 +179,6 @@ std::vector<std::string> Device::validation_messages() const { return all_valida
 
 void Device::save_pipeline_cache() { impl_->kernels.save_cache(); }
 
+std::string Device::cache_path(const std::string& extension) const { return device_cache_path(*impl_->gpu, extension); }
+
 }  // namespace vkmoe

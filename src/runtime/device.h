@@ -155,6 +155,10 @@ class Device {
   // written is left as it was.
   void save_pipeline_cache();
 
+  // A file's path beside the pipeline cache, for what was found out about this device, driver and version of vkmoe; "" where
+  // there is no folder for it.
+  std::string cache_path(const std::string& extension) const;
+
   DeviceImpl* impl() const { return impl_.get(); }
 
  private:

@@ -76,9 +76,12 @@ std::optional<std::vector<uint8_t>> unpack_cache_file(const std::string& key, co
   return std::vector<uint8_t>(file.begin() + kHeaderBytes, file.end());
 }
 
-PipelineCache::PipelineCache(Gpu& gpu) : gpu_(gpu), key_(make_key(gpu)) {
+std::string device_cache_path(const Gpu& gpu, const std::string& extension) {
   std::string folder = cache_folder();
-  if (!folder.empty()) path_ = folder + "/" + key_ + ".bin";
+  return folder.empty() ? "" : folder + "/" + make_key(gpu) + extension;
+}
+
+PipelineCache::PipelineCache(Gpu& gpu) : gpu_(gpu), key_(make_key(gpu)), path_(device_cache_path(gpu, ".bin")) {
   std::vector<uint8_t> blob = load();
   VkPipelineCacheCreateInfo info = {VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO};
   info.initialDataSize = blob.size();

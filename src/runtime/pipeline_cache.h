@@ -14,6 +14,9 @@ struct Gpu;
 std::vector<uint8_t> pack_cache_file(const std::string& key, const std::vector<uint8_t>& blob);
 std::optional<std::vector<uint8_t>> unpack_cache_file(const std::string& key, const std::vector<uint8_t>& file);
 
+// Where something about this device, driver and version of vkmoe is kept; "" where there is no folder for it.
+std::string device_cache_path(const Gpu& gpu, const std::string& extension);
+
 class PipelineCache {
  public:
   explicit PipelineCache(Gpu& gpu);

@@ -7,7 +7,7 @@ using namespace vkmoe::test;
 TEST_CASE("decoding takes at most eight dispatches a layer of Mixtral's kind, with the same logits as kernels apart") {
   std::shared_ptr<Model> model = place(data("goldens/mixtral"));
   Golden golden(data("goldens/mixtral/golden.safetensors"));
-  for (const Tuning& tuning : {Tuning::gpu(), Tuning::cpu(device()->caps())}) {
+  for (const Tuning& tuning : {Tuning::gpu(device()->caps()), Tuning::cpu(device()->caps())}) {
     CAPTURE(tuning.share_keys);
     DeviceSession session(model, 64, 0, false, tuning);
     session.feed(golden.ids.data(), golden.ids.size(), nullptr);

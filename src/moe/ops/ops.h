@@ -26,7 +26,7 @@ struct Tuning {
   } staged;
   uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
-  bool share_keys;              // attention of one token: workgroups share its keys, and a second kernel merges
+  bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges
   uint32_t attention_sums;      // vec4s of values, twice, that an invocation of attention may hold
   uint32_t lanes;               // of kernels that share a token's experts among invocations
   uint32_t head_lanes;          // of kernels that share a head of up to 256 dimensions
