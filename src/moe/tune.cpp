@@ -249,6 +249,7 @@ TuningResult tune(std::shared_ptr<Model> model, const ModelSpec& spec, double se
     result.built_in.push_back(before);
     result.tuned.push_back(after);
     if (after <= before) continue;
+    result.tuned.back() = before;
     if (pass.height == TILE_HEIGHTS - 1) result.tuning.staged = built_in.staged;
     else result.tuning.matmul[pass.height] = built_in.matmul[pass.height];
     if (pass.tokens > 1) continue;
