@@ -44,6 +44,8 @@ void add_roofline(Cases& cases) {
       cases.push_back({"stream_read", cat("lanes=", lanes, texels ? ",texels" : ""), "groups=3", true,
                        [=](Check& check) { check_stream_read(check, lanes, texels, 3); }});
     }
+  }
+  for (uint32_t lanes : {32u, 64u}) {
     cases.push_back({"multiply_add", cat("lanes=", lanes), "groups=2,rounds=3", true,
                      [=](Check& check) { check_multiply_add(check, lanes, 2, 3); }});
   }
