@@ -15,6 +15,8 @@
 layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT
 layout(constant_id = 0) const uint LANES = 32;
 layout(constant_id = 1) const uint LANE_ROWS = 1;  // rows of the tile that one invocation owns
+#define LEAST_TOKENS 1
+#define LEAST_TILES 1
 #include "lib/matmul.glsl"
 layout(constant_id = 8) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
 const uint ROW_LANES = TILE_ROWS / LANE_ROWS;

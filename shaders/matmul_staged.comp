@@ -6,9 +6,11 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "shared/matmul.h"
 
-layout(local_size_x_id = 0) in;                    // one or two invocations for a row of W
+layout(local_size_x = 128, local_size_x_id = 0) in;  // one or two invocations for a row of W
 layout(constant_id = 0) const uint LANES = 128;
 layout(constant_id = 1) const uint LANE_ROWS = 4;  // rows of W of an invocation
+#define LEAST_TOKENS 32
+#define LEAST_TILES 2
 #include "lib/matmul.glsl"
 const uint QUADS = BLOCK_ELEMS / 4;
 const uint GROUP_ROWS = TILE_ROWS * TILES;           // rows of W of the workgroup

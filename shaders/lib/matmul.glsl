@@ -1,9 +1,9 @@
 // What matmul.comp and matmul_staged.comp share: the buffers, which rows of W and x a workgroup takes, and what becomes of
 // the products.
-layout(constant_id = 2) const uint TOKENS = 1;     // rows of x that a workgroup takes
+layout(constant_id = 2) const uint TOKENS = LEAST_TOKENS;  // rows of x that a workgroup takes
 layout(constant_id = 3) const uint ROWS = ROWS_DENSE;
 layout(constant_id = 4) const uint EPILOGUE = EPILOGUE_STORE;
-layout(constant_id = 5) const uint TILES = 1;      // tiles of 32 rows of W; a multiple of 2 with GATED
+layout(constant_id = 5) const uint TILES = LEAST_TILES;    // tiles of 32 rows of W; a multiple of 2 with GATED
 layout(constant_id = 6) const uint ACTIVATION = ACTIVATION_SILU;
 layout(constant_id = 7) const uint EXACT_HALVES = 0;  // lib/half.glsl
 const uint PAIR = EPILOGUE == EPILOGUE_GATED ? 2 : 1;
