@@ -95,6 +95,11 @@ class Terminal {
 TEST_CASE("chat on a terminal") {
   Scratch scratch;
   Terminal terminal({"chat", "-m", default_gguf});
+  auto saved_talk = [&] {
+    terminal.send("/save " + (scratch / "talk.json") + "\n");
+    terminal.expect("> ");
+    return json::parse(read_file(scratch / "talk.json"));
+  };
   terminal.expect("> ");
   terminal.send("/help\n");
   terminal.expect("/reset");
@@ -117,9 +122,7 @@ TEST_CASE("chat on a terminal") {
   REQUIRE(fed != std::string::npos);
   CHECK(std::stoi(second.substr(fed + 4)) < std::stoi(second.substr(context + 9)) / 2);
 
-  terminal.send("/save " + (scratch / "talk.json") + "\n");
-  terminal.expect("> ");
-  json talk = json::parse(read_file(scratch / "talk.json"));
+  json talk = saved_talk();
   REQUIRE(talk["messages"].size() == 4);
   CHECK(talk["messages"][1]["content"].get<std::string>().find(lighthouse) != std::string::npos);
   CHECK(talk["messages"][2]["content"] == "Define the noun \npiano.");
@@ -136,9 +139,7 @@ TEST_CASE("chat on a terminal") {
   terminal.expect(". ");
   terminal.send("\"\"\"\n");
   terminal.expect("> ");
-  terminal.send("/save " + (scratch / "talk.json") + "\n");
-  terminal.expect("> ");
-  talk = json::parse(read_file(scratch / "talk.json"));
+  talk = saved_talk();
   REQUIRE(talk["messages"].size() == 3);
   CHECK(talk["messages"][0] == json{{"role", "system"}, {"content", "Be brief."}});
   CHECK(talk["messages"][1]["content"] == "What is\ngold?\n");
@@ -150,9 +151,7 @@ TEST_CASE("chat on a terminal") {
   terminal.expect("piano.");
   terminal.send("\n");
   terminal.expect("> ");
-  terminal.send("/save " + (scratch / "talk.json") + "\n");
-  terminal.expect("> ");
-  talk = json::parse(read_file(scratch / "talk.json"));
+  talk = saved_talk();
   REQUIRE(talk["messages"].size() == 4);
   CHECK(talk["messages"][2] == json{{"role", "user"}, {"content", "Define\nthe noun\tpiano."}});
 
