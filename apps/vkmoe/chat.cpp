@@ -23,7 +23,7 @@ const char help_text[] =
     "/quit          leave, as Ctrl-D does\n"
     "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message. What is pasted\n"
     "is one message, too. One that begins with a slash needs a space before it.\n"
-    "Ctrl-C stops an answer; twice at the prompt, it leaves.\n";
+    "Ctrl-C stops an answer, then clears the line; twice with nothing typed, it leaves.\n";
 
 struct Message {
   std::string role, content, reasoning;
@@ -36,7 +36,6 @@ class Conversation {
         model_(loaded.model.get()),
         session_(open_session(loaded.model.get(), options)),
         sampling_(options.sampling.make()) {
-    if (!vkmoe_model_has_chat_template(model_)) throw Failure("the model has no chat template; vkmoe run works with any");
     set_system(options.system);
   }
 
@@ -166,22 +165,22 @@ class Conversation {
 
 // A message of one or several lines. false: the person leaves.
 bool read_message(LineReader& reader, std::string& message) {
-  bool block = false, more = false;
-  int interrupts = 0;
+  bool block = false, more = false, interrupted = false;
   message.clear();
   for (;;) {
     std::string line;
     const LineReader::Result result = reader.read(block || more ? ". " : "> ", line);
-    if (result == LineReader::Result::interrupted) {
+    if (result == LineReader::Result::interrupted || result == LineReader::Result::cleared) {
       print("\n");
-      if (++interrupts == 2) return false;
+      if (interrupted && result == LineReader::Result::interrupted) return false;
+      interrupted = true;
       Conversation::note("Ctrl-C again leaves");
       block = more = false;
       message.clear();
       continue;
     }
     if (result == LineReader::Result::end) return block || more;
-    interrupts = 0;
+    interrupted = false;
     reader.remember(line);
     if (line == "\"\"\"") {
       if (block) return true;
@@ -224,7 +223,8 @@ bool run_command(Conversation& conversation, const std::string& line) {
   return true;
 }
 
-void chat(const Options& options) {
+void chat(Options& options) {
+  options.chat = true;
   LoadedModel loaded = load_model(options);
   Conversation conversation(options, loaded);
   LineReader reader;

@@ -79,6 +79,7 @@ LoadedModel load_model(const RunOptions& options) {
   vkmoe_load_options load;
   vkmoe_load_options_init(&load);
   load.reference = options.reference;
+  load.chat = options.chat;
   load.progress_user = &bar;
   load.progress = [](void* user, uint64_t done_bytes, uint64_t total_bytes) {
     static_cast<ProgressBar*>(user)->update(total_bytes ? double(done_bytes) / double(total_bytes) : 1);

@@ -32,6 +32,7 @@ using Session = std::unique_ptr<vkmoe_session, Closer>;
 struct RunOptions {
   std::string model, device;
   bool reference = false;
+  bool chat = false;  // the model must have a chat template
   uint32_t context_tokens = 0;
   uint32_t chunk_tokens = 0;
 };

@@ -25,12 +25,14 @@
 namespace {
 
 volatile std::sig_atomic_t was_interrupted = 0;
+bool was_typed = false;  // anything, since the line began
 
 // Ctrl-C ends the read that waits; std::signal() would have it go on.
 struct InterruptsReads {
   struct sigaction before;
   InterruptsReads() {
     was_interrupted = 0;
+    was_typed = false;
     struct sigaction action = {};
     action.sa_handler = [](int) { was_interrupted = 1; };
     sigaction(SIGINT, &action, &before);
@@ -46,6 +48,7 @@ int read_char(EditLine*, wchar_t* out) {
     const ssize_t count = was_interrupted ? -1 : ::read(0, &byte, 1);
     if (count < 0 && !was_interrupted && errno == EINTR) continue;
     if (count <= 0) return int(count);
+    was_typed = true;
     const size_t used = std::mbrtowc(out, &byte, 1, &state);
     if (used == size_t(-2)) continue;
     if (used != size_t(-1)) return 1;
@@ -60,7 +63,9 @@ unsigned char insert_paste(EditLine* line, wint_t) {
   const std::wstring end = L"\033[201~";
   std::wstring text;
   wchar_t c;
-  while (!text.ends_with(end) && el_wgetc(line, &c) == 1) text += c == L'\r' ? L'\n' : c;
+  for (wchar_t before = 0; !text.ends_with(end) && el_wgetc(line, &c) == 1; before = c) {
+    if (c != L'\n' || before != L'\r') text += c == L'\r' ? L'\n' : c;  // CR, LF and CRLF: one newline
+  }
   if (text.ends_with(end)) text.resize(text.size() - end.size());
   std::erase_if(text, [](wchar_t c) { return c < 32 && c != L'\n' && c != L'\t'; });
   text.resize(text.find_last_not_of(L'\n') + 1);
@@ -93,6 +98,7 @@ struct LineReader::Editor {
     el_set(line, EL_HIST, ::history, history);
     el_set(line, EL_GETCFN, read_char);
     el_wset(line, EL_ADDFN, L"insert-paste", L"Inserts what is pasted", insert_paste);
+    el_set(line, EL_SETTY, "-d", "-icrnl", "-inlcr", nullptr);  // a pasted CRLF arrives as it is
     el_set(line, EL_BIND, paste_begins, "insert-paste", nullptr);
     const char* terminal = std::getenv("TERM");
     reports_pastes = isatty(1) && terminal && std::strcmp(terminal, "dumb") != 0;
@@ -126,7 +132,7 @@ LineReader::Result LineReader::read(const std::string& prompt, std::string& line
     if (editor_->reports_pastes) print(paste_reports);
     const char* text = el_gets(editor_->line, &count);
     if (editor_->reports_pastes) print(paste_reports_end);
-    if (was_interrupted) return Result::interrupted;
+    if (was_interrupted) return was_typed ? Result::cleared : Result::interrupted;
     if (!text || count <= 0) return Result::end;
     line.assign(text, size_t(count));
     if (line.ends_with('\n')) line.pop_back();

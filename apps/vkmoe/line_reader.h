@@ -8,8 +8,8 @@ class LineReader {
   LineReader();
   ~LineReader();
 
-  enum class Result { line, end, interrupted };
-  // line: without its newline. interrupted: Ctrl-C, on a terminal.
+  enum class Result { line, end, cleared, interrupted };
+  // line: without its newline. cleared, interrupted: Ctrl-C on a terminal, after something was typed and before.
   Result read(const std::string& prompt, std::string& line);
   // Makes a text come back with the up arrow.
   void remember(const std::string& text);

@@ -97,6 +97,7 @@ typedef struct vkmoe_load_options {
   vkmoe_progress progress; /* may be NULL */
   void *progress_user;
   int reference; /* 1: run on the CPU reference (plain loops, slow) instead of the device; device may be NULL */
+  int chat;      /* 1: a model without a chat template is refused, before its weights are read */
 } vkmoe_load_options;
 VKMOE_API void vkmoe_load_options_init(vkmoe_load_options *options);
 

@@ -49,6 +49,8 @@ std::unique_ptr<vkmoe_model> load(vkmoe_device* device, const std::shared_ptr<Mo
     if (error.status != VKMOE_ERROR_UNSUPPORTED && error.status != VKMOE_ERROR_NOT_FOUND) throw;
     made->tokenizer_error = error.what();  // ids still work
   }
+  if (chosen.chat && tokenizer_of(made.get()).chat_template.empty())
+    fail(VKMOE_ERROR_UNSUPPORTED, file->path, ": the model has no chat template; vkmoe run works with any");
   if (chosen.reference) {
     made->reference = spec;
     return made;
@@ -132,7 +134,7 @@ vkmoe_status vkmoe_device_roofline_json(vkmoe_device* device, char** text) {
 }
 
 void vkmoe_load_options_init(vkmoe_load_options* options) {
-  if (options) *options = {sizeof(vkmoe_load_options), nullptr, nullptr, 0};
+  if (options) *options = {sizeof(vkmoe_load_options), nullptr, nullptr, 0, 0};
 }
 
 vkmoe_status vkmoe_model_load(vkmoe_device* device, const char* path, const vkmoe_load_options* options,

@@ -212,6 +212,10 @@ static vkmoe_model *test_load(vkmoe_device *device, const char *path) {
   EXPECT_STATUS(VKMOE_ERROR_INVALID_ARGUMENT, vkmoe_model_load(NULL, path, NULL, &model));
 
   memset(&progress, 0, sizeof progress);
+  options.chat = 1;
+  const char *no_chat = source_path("tests/data/goldens/dots1");
+  EXPECT_STATUS(VKMOE_ERROR_UNSUPPORTED, vkmoe_model_load(device, no_chat, &options, &model));
+  EXPECT(strstr(vkmoe_last_error(), "chat template") != NULL && model == NULL && progress.calls == 0);
   EXPECT_STATUS(VKMOE_OK, vkmoe_model_load(device, path, &options, &model));
   EXPECT(progress.calls > 1 && !progress.backwards && progress.done == progress.total && progress.total > 0);
   if (!model) stop("the default model does not load");

@@ -155,6 +155,16 @@ TEST_CASE("chat on a terminal") {
   REQUIRE(talk["messages"].size() == 4);
   CHECK(talk["messages"][2] == json{{"role", "user"}, {"content", "Define\nthe noun\tpiano."}});
 
+  terminal.send("/reset\n");
+  terminal.expect("> ");
+  terminal.send("\033[200~a\r\nb\r\n\r\nc\nd\rend.\r\n\033[201~");
+  terminal.expect("end.");
+  terminal.send("\r");
+  terminal.expect("> ");
+  talk = saved_talk();
+  REQUIRE(talk["messages"].size() == 2);
+  CHECK(talk["messages"][0]["content"] == "a\nb\n\nc\nd\nend.");
+
   terminal.send("/nonsense\n");
   terminal.expect("unknown command /nonsense");
   terminal.expect("> ");
@@ -174,9 +184,13 @@ TEST_CASE("Ctrl-C stops the answer, then the line, then the program") {
   terminal.send("\x03");
   terminal.expect("stopped");
   terminal.expect("> ");
-  terminal.send("half a line\x03");
-  terminal.expect("Ctrl-C again leaves");
-  terminal.expect("> ");
+  for (const char* typed : {"half a line", "another"}) {
+    terminal.send(typed);
+    terminal.expect(typed);
+    terminal.send("\x03");
+    terminal.expect("Ctrl-C again leaves");
+    terminal.expect("> ");
+  }
   terminal.send("/stats\n");
   terminal.expect("context: ");
   terminal.expect("> ");
