@@ -23,7 +23,7 @@ shared uvec4 tiles_before[LANES];  // by height
 // Tiles by height of an expert with so many rows: tall ones, the last perhaps not full; whole ones of 4 or 8; one for
 // the rest, of 1 for a single row.
 uvec4 measure(uint rows) {
-  uint tall = p.tall_from == 0 ? 0 : (rows + TILE_HEIGHT_3 - p.tall_from) / TILE_HEIGHT_3;
+  uint tall = rows < p.tall_from ? 0 : (rows + TILE_HEIGHT_3 - p.tall_from) / TILE_HEIGHT_3;
   rows -= min(rows, tall * TILE_HEIGHT_3);
   uint rest = rows % p.whole_tile;
   return uvec4(rest == 1, rest > 1 && rest <= TILE_HEIGHT_1, rows / p.whole_tile + uint(rest > TILE_HEIGHT_1), tall);

@@ -108,7 +108,7 @@ struct SortParams {
   uint n_experts;
   uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
   uint whole_tile;     // TILE_HEIGHT_1 or TILE_HEIGHT_2
-  uint tall_from;      // rows that deserve a tile of TILE_HEIGHT_3; 0: none do
+  uint tall_from;      // rows that deserve a tile of TILE_HEIGHT_3; 0xffffffff: none do
   uint groups_y[TILE_HEIGHTS * 2];  // second dimension of the dispatches over tiles: by height, gate-up and down
 };
 

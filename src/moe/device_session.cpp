@@ -261,10 +261,9 @@ uint64_t DeviceSession::bytes_per_token() const {
   uint64_t keys = 0;  // that all layers see
   if (h.cross_attention) keys += uint64_t(h.n_layers) * input_tokens_;
   for (const LayerAttention& layer : h.attention) {
-    uint64_t seen = position();
-    if (layer.span.window) seen = std::min<uint64_t>(seen, layer.span.window);
-    if (layer.span.chunk && seen) seen = std::min<uint64_t>(seen, (position() - 1) % layer.span.chunk + 1);
-    keys += seen;
+    if (!position()) continue;
+    auto [first, end] = visible_keys(layer.span, position() - 1);
+    keys += end - first;
   }
   return model_->parameters.decode_weight_bytes + kv_layer_bytes(h) * keys;
 }

@@ -25,12 +25,6 @@ uint32_t split_lanes(const Recorder& r, uint32_t head_dim, uint32_t columns) {
   return lanes;
 }
 
-// Keys that the query at a position sees, first and end (shaders/lib/key_span.glsl).
-std::pair<uint32_t, uint32_t> visible_keys(const KeySpan& span, uint32_t at) {
-  uint32_t first = span.window && at >= span.window ? at + 1 - span.window : 0;
-  return {span.chunk ? std::max(first, at - at % span.chunk) : first, at + 1};
-}
-
 // Each key and value that any of the tokens sees is read once; with split, partial results of all blocks of keys are written
 // and read.
 WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split) {
@@ -53,6 +47,11 @@ WorkCount elementwise(uint64_t values, uint64_t flops_each, uint64_t bytes_each 
 }
 
 }  // namespace
+
+std::pair<uint32_t, uint32_t> visible_keys(const KeySpan& span, uint32_t at) {
+  uint32_t first = span.window && at >= span.window ? at + 1 - span.window : 0;
+  return {span.chunk ? std::max(first, at - at % span.chunk) : first, at + 1};
+}
 
 uint64_t attention_partials(uint32_t n_heads, uint32_t max_blocks, uint32_t value_dim) {
   return n_heads * (uint64_t(max_blocks) * (4 + value_dim) + 1);

@@ -168,6 +168,9 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
 void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, BufferView norm, BufferView angles,
                   BufferView queries, const KvCache& cache, const LatentParams& params);
 
+// Keys that the query at a position sees, first and end (shaders/lib/key_span.glsl).
+std::pair<uint32_t, uint32_t> visible_keys(const KeySpan& span, uint32_t at);
+
 // Words of attention()'s partials: the results of blocks of keys, (n_heads, max_blocks, 4 + value_dim), then (n_heads) u32 that
 // count who left theirs: 0 before the first dispatch, and again after each.
 uint64_t attention_partials(uint32_t n_heads, uint32_t max_blocks, uint32_t value_dim);

@@ -92,7 +92,7 @@ void sort_by_expert(Recorder& r, uint32_t n_experts, const Routing& routing, con
   sort.n_experts = n_experts;
   sort.tile_capacity = routing.tile_capacity;
   sort.whole_tile = r.tuning.whole_tile;
-  sort.tall_from = r.tuning.staged.lanes ? r.tuning.staged.from : 0;
+  sort.tall_from = r.tuning.staged_from();
   for (uint32_t i = 0; i < TILE_HEIGHTS * 2; ++i) sort.groups_y[i] = groups.rows[i / 2][i % 2];
   SpecConstants lanes = {r.tuning.lanes};
   uint64_t counts_bytes = uint64_t(sort.n_chunks) * n_experts * 4, assignment_bytes = sort.n_assignments * 4ull;
