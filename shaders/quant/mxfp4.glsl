@@ -1,9 +1,10 @@
-// MXFP4: nibbles in one quad, an exponent in the tail. value = 2^(exponent - 128) * twice E2M1. Scales below 2^-126
-// may be flushed to zero.
+// MXFP4: E2M1 in one quad, an exponent in the tail. value = 2^(exponent - 127) * E2M1. Scales below 2^-126 may be flushed to
+// zero; with E2M1_BY_HALVES none above 2^113 is told from it: 2^14 times that is the largest power of two.
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint e = load_word(tail + (block >> 2) * TILE_ROWS + row) >> (block & 3) * 8 & 255;
-  return Block(load_quad(row_quads(tile, block, 1, row)), uintBitsToFloat(e < 2 ? 0x00200000u << e : (e - 1) << 23));
+  float scale = uintBitsToFloat(E2M1_BY_HALVES ? min(e + 14, 254u) << 23 : e < 2 ? 0x00200000u << e : (e - 1) << 23);
+  return Block(load_quad(row_quads(tile, block, 1, row)), scale);
 }
-vec4 block_values(Block b, uint i) { return b.scale * e2m1_doubled(nibbles(b.q, i)); }
+vec4 block_values(Block b, uint i) { return b.scale * e2m1_times(b.q, i); }

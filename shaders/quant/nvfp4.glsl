@@ -1,4 +1,4 @@
-// NVFP4: nibbles in one quad, two unsigned E4M3 scales of 16 values each in the tail. value = scale / 2 * twice E2M1.
+// NVFP4: E2M1 in one quad, two unsigned E4M3 scales of 16 values each in the tail.
 #include "quant/tables.glsl"
 struct Block { uvec4 q; vec2 scales; };
 float half_scale(uint e4m3) {
@@ -9,6 +9,6 @@ float half_scale(uint e4m3) {
 Block block_load(uint tile, uint tail, uint block, uint row) {
   uint both = tail_half(tail, block, row);
   uvec4 q = load_quad(row_quads(tile, block >> 1, 2, row) + (block & 1) * STRIP_ROWS);
-  return Block(q, vec2(half_scale(both & 255), half_scale(both >> 8)));
+  return Block(q, (E2M1_BY_HALVES ? 32768.0 : 1.0) * vec2(half_scale(both & 255), half_scale(both >> 8)));
 }
-vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_doubled(nibbles(b.q, i)); }
+vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_times(b.q, i); }

@@ -2,18 +2,24 @@
 // array would become memory.
 uvec4 four_bytes(uint w) { return uvec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
 
-// Twice E2M1, where minus zero is zero, as in the table. With SUMMED defined it may stay: a sum does not show it.
-#define E2M1_PAIR(two) unpackHalf2x16((two & 0x00070007u) << 9 | (two & 0x00080008u) << 12)
-vec4 e2m1_doubled(uint w) {
+// E2M1 as loader/formats/pack.h has it lie: values 2 pair, 2 pair + 1 as fp16 with the same bits, 2^-14 times E2M1.
+uint e2m1_halves(uvec4 q, uint pair) {
+  uint w = q[pair >> 2], n = pair & 3;
+  return n < 2 ? w << n * 3 & 0x8e008e00u : w << n * 3 & 0x0e000e00u | w << n - 1 & 0x80008000u;
+}
+// Whether unpackHalf2x16 takes them. It keeps minus zero, which is zero in the table: with SUMMED defined it may, since a sum
+// does not show it.
 #ifdef SUMMED
-  if (EXACT_HALVES != 0) {  // fp16 with the same three bits is 2^-14 times E2M1
-    vec2 even = E2M1_PAIR(w), odd = E2M1_PAIR((w >> 8));
-    return vec4(even.x, odd.x, even.y, odd.y) * 32768.0;
-  }
+#define E2M1_BY_HALVES (EXACT_HALVES != 0)
+#else
+#define E2M1_BY_HALVES false
 #endif
-  uvec4 at = uvec4(w << 2, w >> 6, w >> 14, w >> 22) & 28u;  // four bits for each magnitude
-  int v = int(w);
-  ivec4 minus = ivec4(bitfieldExtract(v, 3, 1), bitfieldExtract(v, 11, 1), bitfieldExtract(v, 19, 1), bitfieldExtract(v, 27, 1));
+// 2^-14 times values 4i .. 4i + 3 with E2M1_BY_HALVES, else twice these.
+vec4 e2m1_times(uvec4 q, uint i) {
+  uvec2 halves = uvec2(e2m1_halves(q, 2 * i), e2m1_halves(q, 2 * i + 1));
+  if (E2M1_BY_HALVES) return vec4(unpackHalf2x16(halves.x), unpackHalf2x16(halves.y));
+  uvec4 at = uvec4(halves.x >> 7, halves.x >> 23, halves.y >> 7, halves.y >> 23) & 28u;  // four bits for each magnitude
+  ivec4 minus = ivec4(halves.x << 16, halves.x, halves.y << 16, halves.y) >> 31;
   ivec4 magnitude = ivec4(bitfieldExtract(0xc8643210u, int(at.x), 4), bitfieldExtract(0xc8643210u, int(at.y), 4),
                           bitfieldExtract(0xc8643210u, int(at.z), 4), bitfieldExtract(0xc8643210u, int(at.w), 4));
   return vec4((magnitude ^ minus) - minus);

@@ -20,7 +20,12 @@ static void decode(const uint8_t* block, float* values) {
 }
 
 static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
-  std::memcpy(quads, blocks + 1, 16);
+  uint8_t q[32];
+  for (int i = 0; i < 16; i++) {
+    q[i] = blocks[1 + i] & 15;
+    q[i + 16] = blocks[1 + i] >> 4;
+  }
+  pack_e2m1(q, quads);
   tail[0] = blocks[0];
 }
 

@@ -28,8 +28,8 @@ static void decode(const uint8_t* block, float* values) {
 static void split(const uint8_t* blocks, uint8_t* quads, uint8_t* tail) {
   uint8_t q[64];
   unpack(blocks, q);
-  pack_nibbles(q, quads);
-  pack_nibbles(q + 32, quads + 16);
+  pack_e2m1(q, quads);
+  pack_e2m1(q + 32, quads + 16);
   std::memcpy(tail, blocks, 4);
 }
 

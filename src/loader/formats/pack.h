@@ -13,6 +13,21 @@ inline void pack_nibbles(const uint8_t* q, uint8_t* out) {
   for (int i = 0; i < 16; i++) out[i] = uint8_t((q[i] & 15) | (q[i + 16] & 15) << 4);
 }
 
+// E2M1 in the low half of bytes -> 16 bytes: values 8i .. 8i + 7 in word i, two neighbours at the same bits of its halves. From
+// the highest: the first two signs' and magnitudes' bits as in an fp16 (15, 9 to 11), the next two's three bits lower (12, 6
+// to 8), then 14 and 3 to 5, 13 and 0 to 2. The multiplications move each code on its own, in bits 48 and up.
+inline void pack_e2m1(const uint8_t* q, uint8_t* out) {
+  for (int i = 0; i < 8; i++) {  // halves
+    uint64_t codes;
+    std::memcpy(&codes, q + i / 2 * 8, 8);
+    codes >>= i % 2 * 8;
+    uint64_t magnitudes = (codes & 0x0007000700070007) * (1ull << 57 | 1ull << 38 | 1ull << 19 | 1);
+    uint64_t signs = (codes >> 3 & 0x0001000100010001) * (1ull << 63 | 1ull << 44 | 1ull << 30 | 1ull << 13);
+    uint16_t half = uint16_t((magnitudes >> 48 & 0x0fff) | (signs >> 48 & 0xf000));
+    std::memcpy(out + i * 2, &half, 2);
+  }
+}
+
 // 2 bits each -> 8 bytes: values v, v + 8, v + 16, v + 24 in byte v, from the lowest bits on.
 inline void pack_pairs(const uint8_t* q, uint8_t* out) {
   for (int i = 0; i < 8; i++)
