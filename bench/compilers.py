@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GPUS = ["amd-gfx1100", "amd-navi21", "amd-vega10", "intel-dg2", "adreno-740", "mali-g610"]
 FORMATS = ["q4_k", "q6_k", "q8_0", "f16", "mxfp4"]
 GGML_TYPES = {8: "q8_0", 12: "q4_k", 14: "q6_k"}  # of the peer's kernels that take the type as a constant
-MULTIPLY_ADD = re.compile(r"v_(pk_)?(fma|mad|mac|dot)|^(mad|dp4a|dpas|FMA|IDP)|dp[24]acc")
+MULTIPLY_ADD = re.compile(r"v_(pk_)?(fma|mad|mac|dot)|^(mad(?!sh)|dp4a|dpas|FMA|IDP)|dp[24]acc")
 
 
 # ---- the machine's code -----------------------------------------------------------------------------------------
