@@ -221,6 +221,7 @@ json read_gguf(const MappedFile& file, ModelFile& model) {
       in.bad("expected ", info.tensor.size_bytes, " bytes at offset ", info.offset, " of the data, which has ",
              data_bytes);
     info.tensor.data = file.data() + data_at + info.offset;
+    info.tensor.file = &file;
   }
   check_overlap(infos, file.path());
   for (TensorInfo& info : infos) add_tensor(model, std::move(info.tensor), file.path());

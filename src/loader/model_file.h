@@ -19,6 +19,7 @@ struct IntegerArray {
   std::string dtype;  // "U8"
   std::vector<uint64_t> shape;
   const uint8_t* data;
+  const MappedFile* file;
 };
 
 class ModelFile {

@@ -25,6 +25,7 @@ void join_mxfp4(ModelFile& model) {
            scales->second.dtype, " ", shape_text(scales->second.shape));
     Tensor tensor{name, find_format("MXFP4"), expected, blocks.data, 17};
     tensor.block_scales = scales->second.data;
+    tensor.file = blocks.file;
     for (uint64_t dim : expected) tensor.size_bytes *= dim;  // the file holds as many
     if (!checked_mul(expected.back(), 32, &tensor.shape.back()))
       fail(VKMOE_ERROR_BAD_FILE, model.path, ": tensor '", name, "': its shape ", shape_text(blocks.shape), " is too large");

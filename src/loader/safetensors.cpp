@@ -93,8 +93,9 @@ void read_safetensors(const MappedFile& file, ModelFile& model) {
            shape_text(tensor.shape), ", found data_offsets of ", offsets[1] - offsets[0], " bytes");
     if (tensor.size_bytes) ranges.push_back({offsets[0], offsets[1], &name});
     tensor.data = data + offsets[0];
+    tensor.file = &file;
     if (!dtype.weight) {
-      model.skipped[name] = {dtype.name, tensor.shape, tensor.data};
+      model.skipped[name] = {dtype.name, tensor.shape, tensor.data, &file};
       continue;
     }
     tensor.format = find_format(dtype.name);

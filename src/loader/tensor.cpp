@@ -15,6 +15,14 @@ static void join_mxfp4_row(const uint8_t* data, const uint8_t* scales, uint64_t 
   }
 }
 
+void Tensor::release(uint64_t first, uint64_t count) const {
+  if (!file) return;
+  uint64_t k = shape.empty() ? 1 : shape.back();
+  uint64_t row = block_scales ? k / 32 * 16 : scales ? k : row_bytes(*format, k);
+  file->release(data + first * row, count * row);
+  if (block_scales) file->release(block_scales + first * (k / 32), count * (k / 32));
+}
+
 const uint8_t* Tensor::row(uint64_t r, std::vector<uint8_t>& scratch) const {
   uint64_t k = shape.back();
   if (block_scales) {

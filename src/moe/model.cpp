@@ -135,6 +135,7 @@ std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSp
   Placed placed = [&](uint64_t bytes) { progress(std::min(done += bytes, total), total); };
   progress(0, total);
   std::shared_ptr<Model> model = place_stack(device, spec, nullptr, placed);
+  for (const auto& file : spec.file->files) file->release(file->data(), file->size());  // norms, and what reading ahead brought
   progress(total, total);
   return model;
 }

@@ -347,6 +347,17 @@ const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format, s
   fail(VKMOE_ERROR_INTERNAL, "row ", r, " outside of a matrix of ", n, " rows");
 }
 
+void Matrix::release(uint32_t expert, uint32_t first, uint32_t end) const {
+  uint32_t at = 0;  // of the span
+  for (const Span& span : experts[expert]) {
+    uint32_t low = std::max(first, at) - at, high = std::clamp(end, at, at + span.rows) - at;
+    at += span.rows;
+    if (low >= high) continue;
+    if (span.column_step == 0) span.tensor->release(span.first_row + uint64_t(low) * span.row_step, uint64_t(high - low) * span.row_step);
+    else if (high == span.rows) span.tensor->release(0, span.tensor->rows());  // every row lies all over it
+  }
+}
+
 std::vector<float> Matrix::bias_values(uint32_t expert) const {
   std::vector<float> values;
   for (const Span& span : bias[expert]) {

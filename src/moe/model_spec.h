@@ -111,6 +111,8 @@ struct Matrix {
   // Row r of an expert in its format, which may be put together in scratch.
   const uint8_t* row(uint32_t expert, uint32_t r, const Format** format, std::vector<uint8_t>& scratch) const;
   std::vector<float> bias_values(uint32_t expert) const;  // (n)
+  // A hint that rows first .. end - 1 of an expert have been read: pages of the file that hold them leave memory.
+  void release(uint32_t expert, uint32_t first, uint32_t end) const;
   explicit operator bool() const { return !experts.empty(); }
 };
 

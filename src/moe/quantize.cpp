@@ -298,8 +298,7 @@ QuantizeReport quantize(const std::string& in_path, const std::string& out_path,
       throw;
     }
     for (const auto& spans : tensor.rows.experts)
-      for (const auto& span : spans)
-        for (const auto& source : file->files) source->release(span.tensor->data, span.tensor->size_bytes);
+      for (const auto& span : spans) span.tensor->release(0, span.tensor->rows());
   }
   out.commit();
   return report;

@@ -68,6 +68,19 @@ struct TileSource {
         std::memcpy(out + size_t(weight.tail_word) * 4 + (w * TILE_ROWS + r) * 4, splitter.tail().data() + w * 4, 4);
     }
   }
+
+  // Tiles first .. end - 1 were written.
+  void release(uint64_t first, uint64_t end) const {
+    uint64_t of_rows = weight.paired ? 2 : 1;
+    for (uint64_t tile = first; tile < end;) {
+      uint64_t expert = tile / weight.expert_tiles, begin = expert * weight.expert_tiles;
+      uint64_t stop = std::min<uint64_t>(end, begin + weight.expert_tiles);
+      auto row = [&](uint64_t t) { return uint32_t(t / of_rows * TILE_ROWS); };
+      matrix.release(uint32_t(expert), row(tile - begin), row(stop - begin + of_rows - 1));
+      if (up) up->release(uint32_t(expert), row(tile - begin), row(stop - begin + of_rows - 1));
+      tile = stop;
+    }
+  }
 };
 
 }  // namespace
@@ -119,6 +132,7 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
           std::memcpy(static_cast<uint8_t*>(out) + (low - at), tile.data() + (low - begin), high - low);
         }
       });
+      source.release(first + from, first + (at + count) / tile_bytes);
       placed(count);
     });
     std::vector<int32_t> bases(weight.n_experts);

@@ -1,0 +1,40 @@
+// What loading a model leaves in memory.
+#include "support.h"
+
+using namespace vkmoe;
+using namespace vkmoe::test;
+
+namespace {
+
+const std::string default_model = VKMOE_SOURCE_DIR "/models/vkmoe-default.gguf";
+
+// Bytes of a file's mappings that lie in this process's memory (Linux).
+uint64_t resident_bytes(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  uint64_t bytes = 0;
+  bool ours = false;
+  for (std::string line; std::getline(maps, line);) {
+    bool heads = line.find('-') < line.find(' ') && line.find(':') > line.find(' ');  // "7f12-7f34 r--p ... path"
+    if (heads) ours = line.ends_with(path);
+    if (ours && line.starts_with("Rss:")) bytes += std::stoull(line.substr(4)) * 1024;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+TEST_CASE("loading leaves none of the file's pages in memory, and holds few at a time") {
+  if (!std::ifstream("/proc/self/smaps").good()) return;
+  std::shared_ptr<ModelSpec> spec = read_spec(default_model);
+  const MappedFile& file = *spec->file->files[0];
+  uint64_t most = 0;
+  place_model(device(), *spec, [&](uint64_t, uint64_t) { most = std::max(most, resident_bytes(file.path())); });
+  CHECK(most < file.size() / 2);
+  CHECK(resident_bytes(file.path()) <= 64 << 10);
+
+  // They come back as they were.
+  std::string bytes = read_file(default_model);
+  CHECK(std::memcmp(bytes.data(), file.data(), file.size()) == 0);
+  CHECK(resident_bytes(file.path()) > file.size() / 2);
+  check_no_validation_messages();
+}
