@@ -102,7 +102,9 @@ typedef struct vkmoe_load_options {
 VKMOE_API void vkmoe_load_options_init(vkmoe_load_options *options);
 
 /* Loads a model from a GGUF file or a Hugging Face folder (config.json, *.safetensors, tokenizer.json). options may be
- * NULL. The file is mapped while it loads and not needed afterwards (the CPU reference keeps it mapped). */
+ * NULL. The file is mapped while it loads and not needed afterwards (the CPU reference keeps it mapped). Shaders are
+ * compiled meanwhile by threads of the device, which may go on when this returns; where one cannot be compiled, the call
+ * that needs it fails. */
 VKMOE_API vkmoe_status vkmoe_model_load(vkmoe_device *device, const char *path, const vkmoe_load_options *options,
                                         vkmoe_model **model);
 

@@ -18,6 +18,10 @@ thread_local std::string last_error;
 
 constexpr uint32_t default_context = 4096;
 
+uint32_t context_of(const Hyper& h, uint32_t asked) {
+  return asked ? asked : std::min(h.context_tokens, default_context);
+}
+
 const Tokenizer& tokenizer_of(const vkmoe_model* model) {
   need(model, "model");
   if (!model->tokenizer) fail(VKMOE_ERROR_UNSUPPORTED, model->tokenizer_error);
@@ -55,6 +59,8 @@ std::unique_ptr<vkmoe_model> load(vkmoe_device* device, const std::shared_ptr<Mo
     made->reference = spec;
     return made;
   }
+  // In the background, while weights are uploaded.
+  compile_for_session(*model_shapes(device->device, *spec), context_of(spec->hyper, 0), 0);
   made->model = place_model(device->device, *spec, [&](uint64_t done, uint64_t total) {
     if (chosen.progress && chosen.progress(chosen.progress_user, done, total) != 0)
       fail(VKMOE_ERROR_CANCELLED, "loading was cancelled");
@@ -295,8 +301,7 @@ vkmoe_status vkmoe_session_open(vkmoe_model* model, const vkmoe_session_options*
     vkmoe_session_options chosen;
     vkmoe_session_options_init(&chosen);
     if (options) std::memcpy(&chosen, options, std::min(options->size_bytes, sizeof(chosen)));
-    uint32_t context = chosen.context_tokens ? chosen.context_tokens
-                                             : std::min(model->hyper().context_tokens, default_context);
+    uint32_t context = context_of(model->hyper(), chosen.context_tokens);
     auto made = std::make_unique<vkmoe_session>();
     made->model = model;
     if (model->model)

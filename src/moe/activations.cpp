@@ -102,16 +102,17 @@ uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chu
 
 uint32_t default_chunk_tokens(const Caps& caps) { return caps.type == "cpu" ? 128 : 512; }
 
-Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens)
+Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool shapes_only)
     : capacity(capacity_tokens), chunk(chunk_tokens), max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
   Device& device = *model.device;
   const Hyper& h = model.hyper;
   uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * 4 * capacity;
-  if (layer_bytes > device.caps().max_binding_bytes)
+  if (layer_bytes > device.caps().max_binding_bytes && !shapes_only)
     fail(VKMOE_ERROR_UNSUPPORTED, "a context of ", capacity, " tokens needs ", layer_bytes, " bytes of keys a layer, but ",
          device.caps().name, " binds at most ", device.caps().max_binding_bytes, ": ask for a shorter context");
   Recording zero(device, "clear");
   auto make = [&](const std::string& name, uint64_t size) {
+    if (shapes_only) return Buffer();
     Buffer buffer = device.create_buffer(size, MemoryUse::device, name);
     zero.fill(buffer, 0);
     return buffer;
@@ -171,6 +172,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   history = next();
   rule = next();
   attention_groups = next();
+  if (shapes_only) return;
   ring = device.create_buffer(SAMPLE_RING * 4, MemoryUse::readback, "sampled ids");
   zero.end();
   device.wait(device.submit({&zero}));

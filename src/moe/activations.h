@@ -8,8 +8,9 @@
 namespace vkmoe {
 
 struct Activations {
-  // Allocates for passes of up to chunk_tokens and a cache of capacity_tokens; everything starts as zero.
-  Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens);
+  // Allocates for passes of up to chunk_tokens and a cache of capacity_tokens; everything starts as zero. shapes_only: without
+  // any buffer, for a recording that records nothing.
+  Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool shapes_only = false);
 
   uint32_t capacity, chunk, max_blocks;
 

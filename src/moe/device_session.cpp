@@ -22,9 +22,47 @@ uint32_t most_of_a_pass(const Model& model, uint32_t capacity_tokens, uint32_t c
   return std::min(capacity_tokens, chunk_tokens ? chunk_tokens : default_chunk_tokens(model.device->caps()));
 }
 
+SampleBuffers sample_buffers(const Activations& a) {
+  return {a.rule, a.logits, a.adjusted, a.step, a.history, a.tokens, a.ring};
+}
+
+void record_all_layers(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens) {
+  record_embedding(r, model, a, n_tokens);
+  record_layers(r, model, a, n_tokens, 0, model.hyper.n_layers);
+}
+
+void record_decode_step(Recorder& r, const Model& model, const Activations& a) {
+  const Hyper& h = model.hyper;
+  sample(r, sample_buffers(a), h.vocab);
+  begin_step(r, a.step, a.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, key_spans(h), true);
+  record_all_layers(r, model, a, 1);
+  record_last_logits(r, model, a, 1);
+}
+
 uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chunk * 4ull; }
 
 }  // namespace
+
+void compile_for_session(const Model& shapes, uint32_t capacity_tokens, uint32_t chunk_tokens) {
+  try {
+    Tuning tuning = tuning_for(shapes);
+    Recording nothing(*shapes.device, Recording::KernelsOnly{});
+    Recorder r{*shapes.device, nothing, tuning};
+    uint32_t chunk = most_of_a_pass(shapes, capacity_tokens, chunk_tokens);
+    Activations a(shapes, capacity_tokens, chunk, true);
+    if (shapes.encoder) {
+      Activations encoder(*shapes.encoder, capacity_tokens, capacity_tokens, true);
+      record_all_layers(r, *shapes.encoder, encoder, capacity_tokens);
+      record_encoder_output(r, shapes, encoder, a, capacity_tokens);
+    } else {
+      record_all_layers(r, shapes, a, chunk);
+      record_last_logits(r, shapes, a, chunk);
+    }
+    record_decode_step(r, shapes, a);
+  } catch (const Error&) {
+    // Whoever needs the kernel that cannot be had asks for it again, and is told.
+  }
+}
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile)
     : DeviceSession(model, capacity_tokens, chunk_tokens, profile, tuning_for(*model)) {}
@@ -52,10 +90,15 @@ DeviceSession::~DeviceSession() {
   }
 }
 
-std::unique_ptr<Recording> DeviceSession::record(const std::string& name, const std::function<void(Recorder&)>& body) {
+std::unique_ptr<Recording> DeviceSession::record_open(const std::string& name, const std::function<void(Recorder&)>& body) {
   auto recording = std::make_unique<Recording>(*model_->device, name, profile_);
   Recorder recorder{*model_->device, *recording, tuning_};
   body(recorder);
+  return recording;
+}
+
+std::unique_ptr<Recording> DeviceSession::record(const std::string& name, const std::function<void(Recorder&)>& body) {
+  auto recording = record_open(name, body);
   recording->end();
   return recording;
 }
@@ -68,7 +111,7 @@ DeviceSession::Pass DeviceSession::record_pass(const Model& model, const Activat
   if (!routing_.empty()) piece = 1;  // the next layer's routing takes the place of this one's
   for (uint32_t begin = 0; begin < n_layers; begin += piece) {
     uint32_t end = std::min(begin + piece, n_layers);
-    made.push_back(record(cat(name, ", layers ", begin, " to ", end - 1), [&](Recorder& r) {
+    made.push_back(record_open(cat(name, ", layers ", begin, " to ", end - 1), [&](Recorder& r) {
       if (begin == 0) {
         first(r);
         record_embedding(r, model, a, n);
@@ -77,6 +120,7 @@ DeviceSession::Pass DeviceSession::record_pass(const Model& model, const Activat
       if (end == n_layers) last(r);
     }));
   }
+  for (auto& piece : made) piece->end();  // all recorded: their kernels are compiled side by side
   return made;
 }
 
@@ -219,8 +263,8 @@ void DeviceSession::set_rule(const SampleRule& rule) {
 
 int32_t DeviceSession::choose(const SampleRule& rule) {
   set_rule(rule);
-  SampleBuffers buffers{a_.rule, a_.logits, a_.adjusted, a_.step, a_.history, a_.tokens, a_.ring};
-  if (!sample_) sample_ = record("sample", [&](Recorder& r) { vkmoe::sample(r, buffers, model_->hyper.vocab); });
+  if (!sample_)
+    sample_ = record("sample", [&](Recorder& r) { vkmoe::sample(r, sample_buffers(a_), model_->hyper.vocab); });
   run({sample_.get()});
   bytes_read_back_ += 4;
   return int32_t(static_cast<const uint32_t*>(a_.ring.mapped())[sampled_++ % SAMPLE_RING]);
@@ -228,16 +272,8 @@ int32_t DeviceSession::choose(const SampleRule& rule) {
 
 std::vector<int32_t> DeviceSession::step(const SampleRule& rule, uint32_t most) {
   set_rule(rule);
-  const Hyper& h = model_->hyper;
   if (!decode_) {
-    SampleBuffers buffers{a_.rule, a_.logits, a_.adjusted, a_.step, a_.history, a_.tokens, a_.ring};
-    decode_ = record("decode step", [&](Recorder& r) {
-      vkmoe::sample(r, buffers, h.vocab);
-      begin_step(r, a_.step, a_.attention_groups, h.n_heads, h.n_kv_heads, h.head_dim, key_spans(h), true);
-      record_embedding(r, *model_, a_, 1);
-      record_layers(r, *model_, a_, 1, 0, h.n_layers);
-      record_last_logits(r, *model_, a_, 1);
-    });
+    decode_ = record("decode step", [&](Recorder& r) { record_decode_step(r, *model_, a_); });
     decode_dispatches_ = decode_->dispatches();
   }
   uint32_t steps = step_seconds_ > 0 ? uint32_t(std::clamp(submit_seconds / step_seconds_, 1.0, double(most_steps))) : 1;

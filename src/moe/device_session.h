@@ -9,6 +9,10 @@
 
 namespace vkmoe {
 
+// Has the pipelines compiled in the background that sessions of such a size need: those of a full chunk (of an encoder's full
+// input) and of a decode step. chunk_tokens as in DeviceSession. The shapes of the model suffice (model_shapes()).
+void compile_for_session(const Model& shapes, uint32_t capacity_tokens, uint32_t chunk_tokens);
+
 class DeviceSession : public Session {
  public:
   // chunk_tokens: most tokens of a pass; 0: chosen. Without a tuning: what is stored for the device and the model's shapes,
@@ -34,6 +38,7 @@ class DeviceSession : public Session {
   Pass record_pass(const Model& model, const Activations& a, uint32_t n_tokens, const std::string& name,
                    const std::function<void(Recorder&)>& first, const std::function<void(Recorder&)>& last);
   std::unique_ptr<Recording> record(const std::string& name, const std::function<void(Recorder&)>& body);
+  std::unique_ptr<Recording> record_open(const std::string& name, const std::function<void(Recorder&)>& body);  // not ended
   void run(const std::vector<const Recording*>& recordings);
   void add_routing(uint32_t layer, uint32_t n_tokens);  // of the layer that ran last
   void check_length(uint32_t keys) const;

@@ -54,4 +54,7 @@ struct Model {
 std::shared_ptr<Model> place_model(std::shared_ptr<Device> device, const ModelSpec& spec,
                                    const std::function<void(uint64_t, uint64_t)>& progress);
 
+// The same without any buffer: all that the choice of kernels hangs on.
+std::shared_ptr<Model> model_shapes(std::shared_ptr<Device> device, const ModelSpec& spec);
+
 }  // namespace vkmoe

@@ -85,8 +85,7 @@ struct TileSource {
 
 }  // namespace
 
-Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed,
-                    bool as_f32) {
+Weight weight_shape(const Caps& caps, const Matrix& matrix, const Matrix* up, const std::string& name, bool as_f32) {
   Weight weight;
   bool same = !as_f32 && matrix.one_format() && (!up || (up->one_format() && &up->format() == &matrix.format()));
   weight.format = same ? &matrix.format() : find_format("F32");
@@ -101,21 +100,28 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
   uint64_t tile_quads = quads + ceil_div(device_blocks * f.tail_bytes, 4) * TILE_ROWS / 4;
   uint64_t tile_bytes = tile_quads * 16, n_tiles = uint64_t(weight.expert_tiles) * weight.n_experts;
   uint64_t unit = weight.paired ? 2 : 1;  // a pair is never parted
-  uint64_t limit = std::min(device.caps().max_binding_bytes, device.caps().max_allocation_bytes);
+  uint64_t limit = std::min(caps.max_binding_bytes, caps.max_allocation_bytes);
   limit = std::min<uint64_t>(limit, uint64_t(1) << 32);  // 32-bit word indices
-  uint64_t codebook_bytes = f.codebook_words * 4;
-  uint64_t shard_tiles = (limit - codebook_bytes) / tile_bytes / unit * unit;
+  uint64_t shard_tiles = (limit - f.codebook_words * 4) / tile_bytes / unit * unit;
   if (shard_tiles == 0)
     fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", tile_bytes * unit, " bytes of 32 rows do not fit a binding of ", limit);
   if (n_tiles > INT32_MAX)  // tables of shards hold tiles as int32
     fail(VKMOE_ERROR_UNSUPPORTED, name, ": ", n_tiles, " tiles of 32 rows, expected at most ", INT32_MAX);
   weight.tail_word = uint32_t(quads * 4);
   weight.tile_quads = uint32_t(tile_quads);
+  for (uint64_t first = 0; first < n_tiles; first += shard_tiles)
+    weight.shards.push_back({{}, {}, uint32_t(std::min(shard_tiles, n_tiles - first)), uint32_t(first)});
+  return weight;
+}
+
+Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed,
+                    bool as_f32) {
+  Weight weight = weight_shape(device.caps(), matrix, up, name, as_f32);
+  const Format& f = *weight.format;
+  uint64_t tile_bytes = uint64_t(weight.tile_quads) * 16, codebook_bytes = f.codebook_words * 4;
   TileSource source{matrix, up, weight};
-  for (uint64_t first = 0; first < n_tiles; first += shard_tiles) {
-    WeightShard shard;
-    shard.first_tile = uint32_t(first);
-    shard.n_tiles = uint32_t(std::min(shard_tiles, n_tiles - first));
+  for (WeightShard& shard : weight.shards) {
+    uint64_t first = shard.first_tile;
     shard.tiles = device.create_buffer(shard.n_tiles * tile_bytes + codebook_bytes, MemoryUse::device, name);
     if (f.codebook) device.upload(shard.tiles, shard.n_tiles * tile_bytes, f.codebook, codebook_bytes);
     // Pieces begin and end anywhere; whole tiles are made in parallel and cut.
@@ -140,7 +146,6 @@ Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, cons
       bases[e] = int32_t(int64_t(e) * weight.expert_tiles - int64_t(first));
     shard.bases = device.create_buffer(bases.size() * 4, MemoryUse::device, name + " table");
     device.upload(shard.bases, 0, bases.data(), bases.size() * 4);
-    weight.shards.push_back(std::move(shard));
   }
   std::vector<float> bias;
   for (uint32_t e = 0; !matrix.bias.empty() && e < weight.n_experts; ++e) {
@@ -168,11 +173,20 @@ Matrix stack(const std::vector<const Matrix*>& parts) {
   return whole;
 }
 
-Transposed::Transposed(const Matrix& of) {
+Transposed::Transposed(const Matrix& of) : of_(of) {
   bool plain = of.one_format() && of.format().block_elems == 1;
   const Format& format = plain ? of.format() : *find_format("F32");
-  size_t value_bytes = format.block_bytes, expert_bytes = size_t(of.n) * of.k * value_bytes;
-  bytes_.resize(expert_bytes * of.experts.size());
+  uint64_t bytes = uint64_t(of.n) * of.k * of.experts.size() * format.block_bytes;
+  tensor_ = {of.experts[0][0].tensor->name, &format, {of.experts.size(), of.k, of.n}, nullptr, bytes};
+  matrix_ = {of.k, of.n, {}, {}};
+  for (size_t e = 0; e < of.experts.size(); ++e) matrix_.experts.push_back({{&tensor_, e * of.k, of.k, 1}});
+}
+
+void Transposed::fill() {
+  const Matrix& of = of_;
+  bool plain = &of.format() == tensor_.format && of.one_format();
+  size_t value_bytes = tensor_.format->block_bytes, expert_bytes = size_t(of.n) * of.k * value_bytes;
+  bytes_.resize(tensor_.size_bytes);
   parallel_for(of.experts.size(), [&](uint64_t e) {
     std::vector<float> decoded(plain ? 0 : of.k);
     std::vector<uint8_t> scratch;
@@ -187,9 +201,7 @@ Transposed::Transposed(const Matrix& of) {
         std::memcpy(&bytes_[e * expert_bytes + (c * of.n + r) * value_bytes], row + c * value_bytes, value_bytes);
     }
   });
-  tensor_ = {of.experts[0][0].tensor->name, &format, {of.experts.size(), of.k, of.n}, bytes_.data(), bytes_.size()};
-  matrix_ = {of.k, of.n, {}};
-  for (size_t e = 0; e < of.experts.size(); ++e) matrix_.experts.push_back({{&tensor_, e * of.k, of.k, 1}});
+  tensor_.data = bytes_.data();
 }
 
 Buffer place_vector(Device& device, const std::vector<float>& values, const std::string& name) {

@@ -36,20 +36,27 @@ using Placed = std::function<void(uint64_t bytes)>;
 
 // up: nullptr, or the second matrix of a pair, with a bias if the first has one. Matrices of several formats become F32, and any
 // with as_f32.
+// Fails with VKMOE_ERROR_UNSUPPORTED where 32 rows do not fit a binding.
 Weight place_weight(Device& device, const Matrix& matrix, const Matrix* up, const std::string& name, const Placed& placed,
                     bool as_f32 = false);
+
+// The same without its buffers: all that the choice of kernels hangs on.
+Weight weight_shape(const Caps& caps, const Matrix& matrix, const Matrix* up, const std::string& name, bool as_f32 = false);
 
 // Several matrices with the same columns, one below the other; one format and biases for all or none.
 Matrix stack(const std::vector<const Matrix*>& parts);
 
-// A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks.
+// A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks. Its values are there
+// after fill().
 class Transposed {
  public:
   explicit Transposed(const Matrix& of);
+  void fill();
   Transposed(const Transposed&) = delete;
   const Matrix& matrix() const { return matrix_; }
 
  private:
+  const Matrix& of_;
   Matrix matrix_;
   Tensor tensor_;
   std::vector<uint8_t> bytes_;

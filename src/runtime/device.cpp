@@ -108,11 +108,16 @@ Device::~Device() {
     impl_->transfers.wait_idle();
   } catch (const std::exception&) {  // lost
   }
+  impl_->kernels.stop();
   impl_->kernels.save_cache();
 }
 
 const Caps& Device::caps() const { return impl_->gpu->caps(); }
-const DeviceCounters& Device::counters() const { return impl_->gpu->counters; }
+DeviceCounters Device::counters() const {
+  DeviceCounters counters = impl_->gpu->counters;
+  impl_->kernels.count(counters);
+  return counters;
+}
 
 Buffer Device::create_buffer(uint64_t size_bytes, MemoryUse use, const std::string& name) {
   return make_buffer(impl_->gpu, size_bytes, use, name);
@@ -139,6 +144,8 @@ const Kernel& Device::kernel(const std::string& name, const SpecConstants& const
 const Kernel& Device::kernel(const KernelBinary& binary, const SpecConstants& constants) {
   return impl_->kernels.get(binary, constants);
 }
+
+void Device::wait(const std::vector<const Kernel*>& kernels) { impl_->kernels.wait(kernels); }
 
 uint64_t Device::submit(const std::vector<const Recording*>& recordings) {
   for (const Recording* recording : recordings) {

@@ -104,7 +104,7 @@ struct DeviceCounters {
   uint64_t submits = 0, dispatches = 0;             // as executed: a recording submitted twice counts twice
   uint64_t bytes_uploaded = 0, bytes_read_back = 0;
   uint64_t memory_bytes = 0, peak_memory_bytes = 0;  // allocated from the driver
-  uint64_t pipelines_created = 0;
+  uint64_t kernels_asked = 0, pipelines_created = 0;  // each once, however often it is asked for
 };
 
 class Device {
@@ -117,7 +117,7 @@ class Device {
   ~Device();
 
   const Caps& caps() const;
-  const DeviceCounters& counters() const;
+  DeviceCounters counters() const;
 
   // Fails with VKMOE_ERROR_OUT_OF_MEMORY (name, bytes wanted, bytes there are), and with VKMOE_ERROR_UNSUPPORTED when size
   // is above max_binding_bytes for MemoryUse::device. Contents are undefined. size is rounded up to 16.
@@ -133,12 +133,13 @@ class Device {
   // Waits for all work, then copies [offset, offset + size) to `out`.
   void read_back(const Buffer& buffer, uint64_t offset, void* out, uint64_t size);
 
-  // A pipeline of an embedded kernel; made at first use and kept for the device's life. Thread-safe.
-  // Fails with VKMOE_ERROR_INTERNAL for an unknown name, VKMOE_ERROR_UNSUPPORTED when limits do not allow it (shared
+  // An embedded kernel; its pipeline is compiled in the background from the first call on, and kept for the device's life.
+  // Recording::end() waits for what it needs, and throws where a driver fails to compile it. Thread-safe. Fails with VKMOE_ERROR_INTERNAL for an unknown name, VKMOE_ERROR_UNSUPPORTED when limits do not allow it (shared
   // memory, invocations, buffers), naming the kernel.
   const Kernel& kernel(const std::string& name, const SpecConstants& constants = {});
   // The same for a module that is not embedded; it must stay where it is while the device lives.
   const Kernel& kernel(const KernelBinary& binary, const SpecConstants& constants = {});
+  void wait(const std::vector<const Kernel*>& kernels);  // until they are compiled; throws where one cannot be
 
   // Executes recordings one after the other in one submission (the same one may stand several times); each sees the
   // memory effects of those before it. Returns a ticket. A lost device becomes VKMOE_ERROR_DEVICE_LOST with the name of

@@ -36,7 +36,7 @@ class Kernel {
   SpecConstants constants;
   std::string label;          // "matmul_q8_0(32,8,1)"
   uint32_t local_size[3] = {};
-  void* pipeline = nullptr;   // VkPipeline
+  void* pipeline = nullptr;   // VkPipeline; once it was waited for (KernelStore::wait)
   void* layout = nullptr;     // VkPipelineLayout
   void* set_layout = nullptr; // VkDescriptorSetLayout
 };

@@ -48,8 +48,9 @@ std::string make_label(const KernelBinary& binary, const SpecConstants& constant
 }  // namespace
 
 KernelStore::~KernelStore() {
+  stop();
   for (auto& [key, entry] : entries_) {
-    vkDestroyPipeline(gpu_.device, static_cast<VkPipeline>(entry->kernel.pipeline), nullptr);
+    vkDestroyPipeline(gpu_.device, static_cast<VkPipeline>(entry->pipeline), nullptr);
   }
   for (auto& [key, layout] : pipeline_layouts_) vkDestroyPipelineLayout(gpu_.device, layout, nullptr);
   for (auto& [key, layout] : set_layouts_) vkDestroyDescriptorSetLayout(gpu_.device, layout, nullptr);
@@ -70,30 +71,99 @@ const Kernel& KernelStore::get(const KernelBinary& binary, const SpecConstants& 
   }
   SpecConstants all = constants;
   for (uint32_t i = uint32_t(all.size()); i < binary.spec_count; i++) all.push_back(binary.spec_defaults[i]);
-  Entry* entry;
-  {
-    std::lock_guard lock(mutex_);
-    auto& slot = entries_[{&binary, all}];
-    if (!slot) slot = std::make_unique<Entry>();
-    entry = slot.get();
+  std::lock_guard lock(mutex_);
+  auto known = entries_.find({&binary, all});
+  if (known == entries_.end()) {
+    auto made = std::make_unique<Entry>();
+    describe(*made, binary, all);
+    known = entries_.emplace(std::pair(&binary, all), std::move(made)).first;
   }
-  std::lock_guard lock(entry->mutex);
-  if (entry->ready) return entry->kernel;
-  Kernel& kernel = entry->kernel;
+  Entry& entry = *known->second;
+  if (entry.state == State::fresh || entry.state == State::failed) enqueue(entry);
+  return entry;
+}
+
+void KernelStore::describe(Kernel& kernel, const KernelBinary& binary, const SpecConstants& constants) {
   kernel.binary = &binary;
-  kernel.constants = all;
-  kernel.label = make_label(binary, all);
+  kernel.constants = constants;
+  kernel.label = make_label(binary, constants);
   for (int axis = 0; axis < 3; axis++) {
     int32_t id = binary.local_size_spec[axis];
-    kernel.local_size[axis] = id >= 0 ? all.at(size_t(id)) : binary.local_size[axis];
+    kernel.local_size[axis] = id >= 0 ? constants.at(size_t(id)) : binary.local_size[axis];
   }
   check_limits(kernel);
   Layout layouts = layout(binary);
   kernel.set_layout = layouts.set;
   kernel.layout = layouts.pipeline;
-  create_pipeline(kernel);
-  entry->ready = true;
-  return kernel;
+}
+
+void KernelStore::enqueue(Entry& entry) {
+  entry.state = State::queued;
+  queue_.push_back(&entry);
+  size_t most_threads = std::max(1u, std::thread::hardware_concurrency()) - 1;
+  if (idle_threads_ == 0 && threads_.size() < most_threads && !stopping_) threads_.emplace_back([this] { work(); });
+  changed_.notify_all();
+}
+
+void KernelStore::work() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    if (queue_.empty()) {
+      idle_threads_++;
+      changed_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+      idle_threads_--;
+      continue;
+    }
+    Entry& entry = *queue_.front();
+    queue_.pop_front();
+    if (entry.state == State::queued) compile(entry, lock);
+  }
+}
+
+void KernelStore::compile(Entry& entry, std::unique_lock<std::mutex>& lock) {
+  entry.state = State::compiling;
+  lock.unlock();
+  VkPipeline pipeline = VK_NULL_HANDLE;
+  std::exception_ptr error;
+  try {
+    pipeline = create_pipeline(entry);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  entry.pipeline = pipeline;
+  entry.error = error;
+  entry.state = error ? State::failed : State::ready;
+  pipelines_created_ += !error;
+  changed_.notify_all();
+}
+
+void KernelStore::wait(const std::vector<const Kernel*>& kernels) {
+  std::unique_lock lock(mutex_);
+  std::vector<Entry*> wanted;
+  for (const Kernel* kernel : kernels) wanted.push_back(entries_.at({kernel->binary, kernel->constants}).get());
+  for (Entry* entry : wanted)
+    if (entry->state == State::queued) compile(*entry, lock);
+  for (Entry* entry : wanted) {
+    changed_.wait(lock, [&] { return entry->state == State::ready || entry->state == State::failed; });
+    if (entry->state == State::failed) std::rethrow_exception(entry->error);
+  }
+}
+
+void KernelStore::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  for (std::thread& thread : threads_) thread.join();
+  threads_.clear();
+}
+
+void KernelStore::count(DeviceCounters& counters) const {
+  std::lock_guard lock(mutex_);
+  counters.kernels_asked = entries_.size();
+  counters.pipelines_created = pipelines_created_;
 }
 
 void KernelStore::check_limits(const Kernel& kernel) const {
@@ -129,7 +199,6 @@ KernelStore::Layout KernelStore::layout(const KernelBinary& binary) {
   Types types(binary.binding_count);
   for (uint32_t i = 0; i < binary.binding_count; i++) types[i] = descriptor_type(binary.bindings[i]);
   uint32_t push_bytes = binary.push_bytes;
-  std::lock_guard lock(mutex_);
   VkDescriptorSetLayout& set = set_layouts_[types];
   if (!set) {
     std::vector<VkDescriptorSetLayoutBinding> items(types.size());
@@ -152,7 +221,7 @@ KernelStore::Layout KernelStore::layout(const KernelBinary& binary) {
   return {set, pipeline};
 }
 
-void KernelStore::create_pipeline(Kernel& kernel) {
+VkPipeline KernelStore::create_pipeline(const Kernel& kernel) {
   const KernelBinary& binary = *kernel.binary;
   std::vector<VkSpecializationMapEntry> entries(binary.spec_count);
   for (uint32_t i = 0; i < binary.spec_count; i++) entries[i] = {i, i * 4, 4};
@@ -173,9 +242,7 @@ void KernelStore::create_pipeline(Kernel& kernel) {
   vkDestroyShaderModule(gpu_.device, info.stage.module, nullptr);
   check(result, cat("vkCreateComputePipelines for kernel ", kernel.label).c_str());
   gpu_.set_name(VK_OBJECT_TYPE_PIPELINE, uint64_t(pipeline), kernel.label);
-  kernel.pipeline = pipeline;
-  std::lock_guard lock(mutex_);
-  gpu_.counters.pipelines_created++;
+  return pipeline;
 }
 
 }  // namespace vkmoe

@@ -35,6 +35,7 @@ Recording::Recording(Device& device, const std::string& name, bool profile)
     : impl_(std::make_unique<RecordingImpl>()) {
   RecordingImpl& r = *impl_;
   r.gpu = device.impl()->gpu;
+  r.kernels = &device.impl()->kernels;
   r.profile = profile;
   r.notes->name = name;
   r.notes->id = r.gpu->queue->next_id();
@@ -47,11 +48,13 @@ Recording::Recording(Device& device, const std::string& name, bool profile)
   info.commandBufferCount = 1;
   check(vkAllocateCommandBuffers(r.gpu->device, &info, &r.commands), "vkAllocateCommandBuffers");
   r.gpu->set_name(VK_OBJECT_TYPE_COMMAND_BUFFER, uint64_t(r.commands), name);
-  VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
-  begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;  // it may stand twice in one submission
-  check(vkBeginCommandBuffer(r.commands, &begin), "vkBeginCommandBuffer");
-  memory_barrier(r.commands, kWorkStages, kWorkWrites, kWorkStages, kWorkAccess);
+  r.add_barrier(kWorkStages, kWorkWrites, kWorkStages, kWorkAccess);
   if (profile) r.write_timestamp();
+}
+
+Recording::Recording(Device& device, KernelsOnly) : impl_(std::make_unique<RecordingImpl>()) {
+  impl_->gpu = device.impl()->gpu;
+  impl_->kernels_only = true;
 }
 
 Recording::~Recording() = default;
@@ -73,6 +76,11 @@ void RecordingImpl::check_open(const std::string& what) const {
   if (ended) fail(VKMOE_ERROR_INTERNAL, what, ": recording '", notes->name, "' has ended");
 }
 
+void RecordingImpl::add_barrier(VkPipelineStageFlags from, VkAccessFlags writes, VkPipelineStageFlags to,
+                                VkAccessFlags access) {
+  steps.push_back([=](VkCommandBuffer to_buffer) { memory_barrier(to_buffer, from, writes, to, access); });
+}
+
 // Where bytes are touched that await a barrier, one for all goes in. Its second half always covers all stages, so
 // that the first half need only name those used since the last one.
 void RecordingImpl::order(const std::vector<Access>& accesses, VkPipelineStageFlags stages) {
@@ -80,7 +88,7 @@ void RecordingImpl::order(const std::vector<Access>& accesses, VkPipelineStageFl
     VkAccessFlags writes = 0;
     if (stages_since_barrier & VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT) writes |= VK_ACCESS_SHADER_WRITE_BIT;
     if (stages_since_barrier & VK_PIPELINE_STAGE_TRANSFER_BIT) writes |= VK_ACCESS_TRANSFER_WRITE_BIT;
-    memory_barrier(commands, stages_since_barrier, writes, kWorkStages, kWorkAccess);
+    add_barrier(stages_since_barrier, writes, kWorkStages, kWorkAccess);
     hazards.clear();
     stages_since_barrier = 0;
     barriers++;
@@ -216,20 +224,25 @@ void RecordingImpl::prepare(const Kernel& kernel, const std::vector<BufferView>&
   for (const BufferView& view : bindings) buffers.insert(view.buffer.impl_);
 
   order(accesses, stages);
-  auto layout = static_cast<VkPipelineLayout>(kernel.layout);
-  if (kernel.pipeline != bound_pipeline) {
-    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, static_cast<VkPipeline>(kernel.pipeline));
-    bound_pipeline = kernel.pipeline;
-  }
-  vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
-  if (push_bytes) vkCmdPushConstants(commands, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, push_bytes, push);
-  gpu->queue->mark(commands, *notes, uint32_t(dispatches));
+  auto first = static_cast<const uint8_t*>(push);
+  steps.push_back([this, &kernel, set, bind = &kernel != bound_kernel, pushed = std::vector<uint8_t>(first, first + push_bytes),
+                   number = uint32_t(dispatches)](VkCommandBuffer to) {
+    auto layout = static_cast<VkPipelineLayout>(kernel.layout);
+    if (bind) vkCmdBindPipeline(to, VK_PIPELINE_BIND_POINT_COMPUTE, static_cast<VkPipeline>(kernel.pipeline));
+    vkCmdBindDescriptorSets(to, VK_PIPELINE_BIND_POINT_COMPUTE, layout, 0, 1, &set, 0, nullptr);
+    if (!pushed.empty())
+      vkCmdPushConstants(to, layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, uint32_t(pushed.size()), pushed.data());
+    gpu->queue->mark(to, *notes, number);
+  });
+  bound_kernel = &kernel;
+  used_kernels.insert(&kernel);
   notes->kernels.push_back(kernel.label);
   dispatches++;
 }
 
 void Recording::dispatch(const Kernel& kernel, const std::vector<BufferView>& bindings, const void* push,
                          uint32_t push_bytes, uint32_t groups_x, uint32_t groups_y, uint32_t groups_z) {
+  if (impl_->kernels_only) return;
   const uint32_t groups[3] = {groups_x, groups_y, groups_z};
   for (int axis = 0; axis < 3; axis++) {
     uint32_t most = impl_->gpu->caps().max_groups[axis];
@@ -243,18 +256,22 @@ void Recording::dispatch(const Kernel& kernel, const std::vector<BufferView>& bi
     return impl_->check_open(kernel.label);
   }
   impl_->prepare(kernel, bindings, push, push_bytes, nullptr);
-  vkCmdDispatch(impl_->commands, groups_x, groups_y, groups_z);
+  impl_->steps.push_back([=](VkCommandBuffer to) { vkCmdDispatch(to, groups_x, groups_y, groups_z); });
   impl_->after(kernel.label);
 }
 
 void Recording::dispatch_indirect(const Kernel& kernel, const std::vector<BufferView>& bindings, const void* push,
                                   uint32_t push_bytes, const BufferView& groups) {
+  if (impl_->kernels_only) return;
   impl_->prepare(kernel, bindings, push, push_bytes, &groups);
-  vkCmdDispatchIndirect(impl_->commands, groups.buffer.impl_->handle, groups.offset);
+  impl_->steps.push_back([buffer = groups.buffer.impl_->handle, offset = groups.offset](VkCommandBuffer commands) {
+    vkCmdDispatchIndirect(commands, buffer, offset);
+  });
   impl_->after(kernel.label);
 }
 
 void Recording::copy(const BufferView& from, const BufferView& to) {
+  if (impl_->kernels_only) return;
   impl_->check_open("copy");
   check_words(from, "copy, source");
   check_words(to, "copy, destination");
@@ -269,25 +286,37 @@ void Recording::copy(const BufferView& from, const BufferView& to) {
   impl_->order({access(from, true, false), access(to, false, true)}, VK_PIPELINE_STAGE_TRANSFER_BIT);
   impl_->buffers.insert({from.buffer.impl_, to.buffer.impl_});
   VkBufferCopy region = {from.offset, to.offset, to.size};
-  vkCmdCopyBuffer(impl_->commands, from.buffer.impl_->handle, to.buffer.impl_->handle, 1, &region);
+  impl_->steps.push_back([region, source = from.buffer.impl_->handle, target = to.buffer.impl_->handle](VkCommandBuffer commands) {
+    vkCmdCopyBuffer(commands, source, target, 1, &region);
+  });
   impl_->after("copy");
 }
 
 void Recording::fill(const BufferView& to, uint32_t word) {
+  if (impl_->kernels_only) return;
   impl_->check_open("fill");
   check_words(to, "fill");
   impl_->order({access(to, false, true)}, VK_PIPELINE_STAGE_TRANSFER_BIT);
   impl_->buffers.insert(to.buffer.impl_);
-  vkCmdFillBuffer(impl_->commands, to.buffer.impl_->handle, to.offset, to.size, word);
+  impl_->steps.push_back([target = to.buffer.impl_->handle, offset = to.offset, size = to.size, word](VkCommandBuffer commands) {
+    vkCmdFillBuffer(commands, target, offset, size, word);
+  });
   impl_->after("fill");
 }
 
 void Recording::end() {
   impl_->check_open("end");
+  if (impl_->kernels_only) return;
+  impl_->kernels->wait({impl_->used_kernels.begin(), impl_->used_kernels.end()});
   VkPipelineStageFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-  memory_barrier(impl_->commands, stages, kWorkWrites, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+  impl_->add_barrier(stages, kWorkWrites, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+  VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+  begin.flags = VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT;  // it may stand twice in one submission
+  check(vkBeginCommandBuffer(impl_->commands, &begin), "vkBeginCommandBuffer");
+  for (const auto& step : impl_->steps) step(impl_->commands);
   check(vkEndCommandBuffer(impl_->commands), "vkEndCommandBuffer");
   impl_->ended = true;
+  impl_->steps = {};
 }
 
 uint64_t Recording::dispatches() const { return impl_->dispatches; }
@@ -305,15 +334,17 @@ void RecordingImpl::write_timestamp() {
     VkQueryPool queries;
     check(vkCreateQueryPool(gpu->device, &info, nullptr, &queries), "vkCreateQueryPool");
     timestamps.pools.push_back(queries);
-    vkCmdResetQueryPool(commands, queries, 0, Timestamps::kPoolSize);
+    steps.push_back([queries](VkCommandBuffer to) { vkCmdResetQueryPool(to, queries, 0, Timestamps::kPoolSize); });
   }
-  vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, timestamps.pools.back(), query);
+  steps.push_back([query, queries = timestamps.pools.back()](VkCommandBuffer to) {
+    vkCmdWriteTimestamp(to, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, queries, query);
+  });
 }
 
 // With a barrier between them, the time from one timestamp to the next is that of one command alone.
 void RecordingImpl::after(const std::string& what) {
   if (!profile) return;
-  memory_barrier(commands, kWorkStages, kWorkWrites, kWorkStages, kWorkAccess);
+  add_barrier(kWorkStages, kWorkWrites, kWorkStages, kWorkAccess);
   hazards.clear();
   stages_since_barrier = 0;
   write_timestamp();

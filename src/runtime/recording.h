@@ -18,6 +18,11 @@ class Recording {
  public:
   // profile: a timestamp around every dispatch (adds barriers, so the whole runs slower); see times().
   Recording(Device& device, const std::string& name, bool profile = false);
+
+  // Records nothing: what is recorded to it has its kernels compiled in the background (Device::kernel), and may name buffers
+  // that are not there.
+  struct KernelsOnly {};
+  Recording(Device& device, KernelsOnly);
   ~Recording();
   Recording(const Recording&) = delete;
   Recording& operator=(const Recording&) = delete;
@@ -52,7 +57,8 @@ class Recording {
   // counts work by data (positions, rows routed). Else null.
   const uint32_t* watch(const BufferView& words);
 
-  // Ends the recording; nothing can be added after it. Makes writes visible to the host, too.
+  // Ends the recording; nothing can be added after it. Makes writes visible to the host, too. Waits for the kernels' pipelines,
+  // which were compiled side by side meanwhile, and throws where one cannot be compiled.
   void end();
 
   uint64_t dispatches() const;

@@ -34,10 +34,14 @@ struct Timestamps {
 struct RecordingImpl {
   std::shared_ptr<Gpu> gpu;
   std::shared_ptr<WorkNotes> notes = std::make_shared<WorkNotes>();
-  bool profile = false, ended = false;
+  KernelStore* kernels = nullptr;
+  bool kernels_only = false, profile = false, ended = false;
   uint64_t dispatches = 0, barriers = 0, last_ticket = 0;
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer commands = VK_NULL_HANDLE;
+  // What end() writes to the command buffer: binding a pipeline takes one that is compiled.
+  std::vector<std::function<void(VkCommandBuffer)>> steps;
+  std::set<const Kernel*> used_kernels;
 
   HazardTracker hazards;
   VkPipelineStageFlags stages_since_barrier = 0;
@@ -46,7 +50,7 @@ struct RecordingImpl {
   // By layout, then (buffer, offset, size, texels) of each binding.
   std::map<std::vector<uint64_t>, VkDescriptorSet> sets;
   std::map<std::vector<uint64_t>, VkBufferView> texel_views;  // by buffer, offset, size, texels
-  const void* bound_pipeline = nullptr;
+  const Kernel* bound_kernel = nullptr;
 
   Timestamps timestamps;
   struct Timed {
@@ -59,6 +63,7 @@ struct RecordingImpl {
 
   ~RecordingImpl();
   void check_open(const std::string& what) const;
+  void add_barrier(VkPipelineStageFlags from, VkAccessFlags writes, VkPipelineStageFlags to, VkAccessFlags access);
   void order(const std::vector<Access>& accesses, VkPipelineStageFlags stages);
   void prepare(const Kernel& kernel, const std::vector<BufferView>& bindings, const void* push, uint32_t push_bytes,
                const BufferView* groups);

@@ -2,6 +2,7 @@
 
 #include "fixture.h"
 #include "runtime/spirv.h"
+#include "runtime/vk.h"
 
 using namespace vkmoe;
 using test::contains;
@@ -44,7 +45,7 @@ TEST_CASE("every embedded kernel becomes a pipeline, or says what the device lac
   test::Session device;
   size_t made = 0;
   for (const KernelBinary& kernel : embedded_kernels()) {
-    auto [status, message] = error_of([&] { device->kernel(kernel.name); });
+    auto [status, message] = error_of([&] { device->wait({&device->kernel(kernel.name)}); });
     made += status == VKMOE_OK;
     CHECK_MESSAGE((status == VKMOE_OK || status == VKMOE_ERROR_UNSUPPORTED), message);
     if (status != VKMOE_OK) MESSAGE(message);
@@ -77,6 +78,7 @@ TEST_CASE("a pipeline is made once, whoever asks for it") {
     threads.emplace_back([&, t] { kernels[t] = &device->kernel(test::binary("test_axpy"), {t % 2 ? 32u : 64u}); });
   }
   for (auto& thread : threads) thread.join();
+  device->wait({kernels, kernels + 8});
   for (int t = 2; t < 8; t++) CHECK(kernels[t] == kernels[t % 2]);
   CHECK(kernels[0] != kernels[1]);
   CHECK(kernels[0]->local_size[0] == 64);
@@ -84,6 +86,53 @@ TEST_CASE("a pipeline is made once, whoever asks for it") {
   // Defaults given and left out are the same kernel.
   CHECK(&device->kernel(test::binary("test_constants"), {8}) ==
         &device->kernel(test::binary("test_constants"), {8, 7, 0x3fc00000, 4, 1}));
+}
+
+TEST_CASE("a recording has its kernels compiled before it ends, each once") {
+  test::Session device;
+  Buffer out = device.words({0, 0, 0, 0}, "out");
+  DeviceCounters before = device->counters();
+  const KernelBinary& binary = test::binary("test_constants");
+  Recording nothing(*device.device, Recording::KernelsOnly{});  // asks for them, and needs no buffers
+  for (uint32_t value : {1, 2, 3}) nothing.dispatch(device->kernel(binary, {4, value}), {BufferView()}, nullptr, 0, 1);
+  nothing.copy({}, {});
+  nothing.fill({}, 0);
+  nothing.end();
+  CHECK(device->counters().kernels_asked == before.kernels_asked + 3);
+  Recording recording(*device.device, "three kernels");
+  for (uint32_t value : {3, 1, 2, 1}) recording.dispatch(device->kernel(binary, {4, value}), {out}, nullptr, 0, 1);
+  recording.end();
+  CHECK(device->counters().kernels_asked == before.kernels_asked + 3);
+  CHECK(device->counters().pipelines_created == before.pipelines_created + 3);
+  device->submit({&recording});
+  CHECK(device.read(out, 1) == std::vector<uint32_t>{1});
+}
+
+TEST_CASE("a kernel that the driver fails to compile is named where it is needed, and tried again later") {
+  test::Session device;
+  const KernelBinary& binary = test::binary("test_constants");
+  Buffer out = device.words({0, 0, 0, 0}, "out");
+  PFN_vkCreateComputePipelines real = vkCreateComputePipelines;
+  vkCreateComputePipelines = [](VkDevice, VkPipelineCache, uint32_t, const VkComputePipelineCreateInfo*,
+                                const VkAllocationCallbacks*, VkPipeline*) { return VK_ERROR_OUT_OF_DEVICE_MEMORY; };
+  auto record = [&] {
+    Recording recording(*device.device, "failing");
+    recording.dispatch(device->kernel(binary, {4, 5}), {out}, nullptr, 0, 1);
+    recording.end();
+    device->wait(device->submit({&recording}));
+  };
+  auto [status, message] = error_of(record);
+  CHECK(status == VKMOE_ERROR_OUT_OF_MEMORY);
+  CHECK(contains(message, "test_constants(4,5,"));
+  CHECK(error_of(record).second == message);
+  vkCreateComputePipelines = real;
+  record();
+  CHECK(device.read(out, 1) == std::vector<uint32_t>{5});
+}
+
+TEST_CASE("a device may be closed while its kernels are compiled") {
+  test::Session device;
+  for (uint32_t value = 0; value < 40; value++) device->kernel(test::binary("test_constants"), {4, value});
 }
 
 TEST_CASE("kernels beyond the device's limits are refused before the driver sees them") {
