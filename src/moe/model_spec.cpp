@@ -353,7 +353,8 @@ void Matrix::release(uint32_t expert, uint32_t first, uint32_t end) const {
     uint32_t low = std::max(first, at) - at, high = std::clamp(end, at, at + span.rows) - at;
     at += span.rows;
     if (low >= high) continue;
-    if (span.column_step == 0) span.tensor->release(span.first_row + uint64_t(low) * span.row_step, uint64_t(high - low) * span.row_step);
+    uint64_t step = span.row_step;
+    if (span.column_step == 0) span.tensor->release(span.first_row + low * step, (high - low) * step);
     else if (high == span.rows) span.tensor->release(0, span.tensor->rows());  // every row lies all over it
   }
 }

@@ -133,9 +133,10 @@ class Device {
   // Waits for all work, then copies [offset, offset + size) to `out`.
   void read_back(const Buffer& buffer, uint64_t offset, void* out, uint64_t size);
 
-  // An embedded kernel; its pipeline is compiled in the background from the first call on, and kept for the device's life.
-  // Recording::end() waits for what it needs, and throws where a driver fails to compile it. Thread-safe. Fails with VKMOE_ERROR_INTERNAL for an unknown name, VKMOE_ERROR_UNSUPPORTED when limits do not allow it (shared
-  // memory, invocations, buffers), naming the kernel.
+  // An embedded kernel; its pipeline is compiled in the background from the first call on, and kept for the device's
+  // life. Recording::end() waits for what it needs, and throws where a driver fails to compile it. Thread-safe. Fails
+  // with VKMOE_ERROR_INTERNAL for an unknown name, VKMOE_ERROR_UNSUPPORTED when limits do not allow it (shared memory,
+  // invocations, buffers), naming the kernel.
   const Kernel& kernel(const std::string& name, const SpecConstants& constants = {});
   // The same for a module that is not embedded; it must stay where it is while the device lives.
   const Kernel& kernel(const KernelBinary& binary, const SpecConstants& constants = {});

@@ -286,9 +286,8 @@ void Recording::copy(const BufferView& from, const BufferView& to) {
   impl_->order({access(from, true, false), access(to, false, true)}, VK_PIPELINE_STAGE_TRANSFER_BIT);
   impl_->buffers.insert({from.buffer.impl_, to.buffer.impl_});
   VkBufferCopy region = {from.offset, to.offset, to.size};
-  impl_->steps.push_back([region, source = from.buffer.impl_->handle, target = to.buffer.impl_->handle](VkCommandBuffer commands) {
-    vkCmdCopyBuffer(commands, source, target, 1, &region);
-  });
+  VkBuffer source = from.buffer.impl_->handle, target = to.buffer.impl_->handle;
+  impl_->steps.push_back([=](VkCommandBuffer commands) { vkCmdCopyBuffer(commands, source, target, 1, &region); });
   impl_->after("copy");
 }
 
@@ -298,7 +297,8 @@ void Recording::fill(const BufferView& to, uint32_t word) {
   check_words(to, "fill");
   impl_->order({access(to, false, true)}, VK_PIPELINE_STAGE_TRANSFER_BIT);
   impl_->buffers.insert(to.buffer.impl_);
-  impl_->steps.push_back([target = to.buffer.impl_->handle, offset = to.offset, size = to.size, word](VkCommandBuffer commands) {
+  VkBuffer target = to.buffer.impl_->handle;
+  impl_->steps.push_back([=, offset = to.offset, size = to.size](VkCommandBuffer commands) {
     vkCmdFillBuffer(commands, target, offset, size, word);
   });
   impl_->after("fill");
