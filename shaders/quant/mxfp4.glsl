@@ -1,5 +1,5 @@
-// MXFP4: E2M1 in one quad, an exponent in the tail. value = 2^(exponent - 127) * E2M1. Scales below 2^-126 may be flushed to
-// zero; with E2M1_BY_HALVES none above 2^113 is told from it: 2^14 times that is the largest power of two.
+// MXFP4: E2M1 in one quad, an exponent in the tail. value = 2^(exponent - 127) * E2M1. Scales below 2^-126 may be
+// flushed to zero; with E2M1_BY_HALVES none above 2^113 is told from it: 2^14 times that is the largest power of two.
 #include "quant/tables.glsl"
 struct Block { uvec4 q; float scale; };
 Block block_load(uint tile, uint tail, uint block, uint row) {

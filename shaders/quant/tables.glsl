@@ -7,8 +7,8 @@ uint e2m1_halves(uvec4 q, uint pair) {
   uint w = q[pair >> 2], n = pair & 3;
   return n < 2 ? w << n * 3 & 0x8e008e00u : w << n * 3 & 0x0e000e00u | w << n - 1 & 0x80008000u;
 }
-// Whether unpackHalf2x16 takes them. It keeps minus zero, which is zero in the table: with SUMMED defined it may, since a sum
-// does not show it.
+// Whether unpackHalf2x16 takes them. It keeps minus zero, which is zero in the table: with SUMMED defined it may:
+// a sum does not show it.
 #ifdef SUMMED
 #define E2M1_BY_HALVES (EXACT_HALVES != 0)
 #else
@@ -18,7 +18,7 @@ uint e2m1_halves(uvec4 q, uint pair) {
 vec4 e2m1_times(uvec4 q, uint i) {
   uvec2 halves = uvec2(e2m1_halves(q, 2 * i), e2m1_halves(q, 2 * i + 1));
   if (E2M1_BY_HALVES) return vec4(unpackHalf2x16(halves.x), unpackHalf2x16(halves.y));
-  uvec4 at = uvec4(halves.x >> 7, halves.x >> 23, halves.y >> 7, halves.y >> 23) & 28u;  // four bits for each magnitude
+  uvec4 at = uvec4(halves.x >> 7, halves.x >> 23, halves.y >> 7, halves.y >> 23) & 28u;  // four bits each
   ivec4 minus = ivec4(halves.x << 16, halves.x, halves.y << 16, halves.y) >> 31;
   ivec4 magnitude = ivec4(bitfieldExtract(0xc8643210u, int(at.x), 4), bitfieldExtract(0xc8643210u, int(at.y), 4),
                           bitfieldExtract(0xc8643210u, int(at.z), 4), bitfieldExtract(0xc8643210u, int(at.w), 4));

@@ -13,9 +13,9 @@ inline void pack_nibbles(const uint8_t* q, uint8_t* out) {
   for (int i = 0; i < 16; i++) out[i] = uint8_t((q[i] & 15) | (q[i + 16] & 15) << 4);
 }
 
-// E2M1 in the low half of bytes -> 16 bytes: values 8i .. 8i + 7 in word i, two neighbours at the same bits of its halves. From
-// the highest: the first two signs' and magnitudes' bits as in an fp16 (15, 9 to 11), the next two's three bits lower (12, 6
-// to 8), then 14 and 3 to 5, 13 and 0 to 2. The multiplications move each code on its own, in bits 48 and up.
+// E2M1 in the low half of bytes -> 16 bytes: values 8i .. 8i + 7 in word i, two neighbours at the same bits of its
+// halves. Sign and magnitude of the first two lie as in an fp16 (bits 15, 9 to 11), those of the next two three bits
+// lower (12, 6 to 8), then 14 and 3 to 5, 13 and 0 to 2. The products hold each code on its own, in bits 48 and up.
 inline void pack_e2m1(const uint8_t* q, uint8_t* out) {
   for (int i = 0; i < 8; i++) {  // halves
     uint64_t codes;
