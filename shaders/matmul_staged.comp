@@ -6,18 +6,8 @@
 #extension GL_EXT_control_flow_attributes : require
 #include "shared/matmul.h"
 
-layout(local_size_x = 128, local_size_x_id = 0) in;  // one or two invocations for a row of W
-layout(constant_id = 0) const uint LANES = 128;
-layout(constant_id = 1) const uint LANE_ROWS = 4;  // rows of W of an invocation
-#define LEAST_TOKENS 32
-#define LEAST_TILES 2
-#include "lib/matmul.glsl"
+#include "lib/tall_matmul.glsl"
 const uint QUADS = BLOCK_ELEMS / 4;
-const uint GROUP_ROWS = TILE_ROWS * TILES;           // rows of W of the workgroup
-const uint ROW_LANES = GROUP_ROWS / LANE_ROWS;       // at most 32: an invocation owns the same row of gate and of up
-const uint TOKEN_LANES = LANES / ROW_LANES;
-const uint LANE_TOKENS = TOKENS / TOKEN_LANES;
-const uint OUTPUTS = LANE_ROWS * LANE_TOKENS;
 const uint LOADS = TOKENS * QUADS / LANES;           // quads of x that an invocation brings
 
 shared vec4 w_staged[QUADS * GROUP_ROWS];  // (quad of the block, row)
@@ -78,16 +68,5 @@ void main() {
     }
     [[unroll]] for (uint i = 0; i < OUTPUTS; ++i) total[i] += sum[i];
   }
-
-  const uint tile_step = TILE_ROWS / ROW_LANES;  // own rows of a tile
-  [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
-    uint i = r / tile_step;
-    if (i % PAIR != 0) continue;  // of up, stored with gate
-    bool there = first_tile + int(i) >= 0 && first_tile + int(i) < shard_tiles;
-    uint row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS + row_lane + r % tile_step * ROW_LANES;
-    [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
-      uint own = r * LANE_TOKENS + t;
-      if (there) store(job, token_lane + t * TOKEN_LANES, row, total[own], total[own + (PAIR - 1) * tile_step * LANE_TOKENS]);
-    }
-  }
+  STORE_OUTPUTS(job, first_tile, row_lane, token_lane)
 }

@@ -30,6 +30,8 @@ void add_run_options(CLI::App& app, RunOptions& options, const char* context_fla
   app.add_option("--chunk", options.chunk_tokens,
                  "most prompt tokens in one pass over the model (default: chosen by vkmoe)")
       ->check(CLI::PositiveNumber);
+  app.add_flag("--exact", options.exact,
+               "never round activations to int8, which passes of many tokens do where the device is faster with it");
 }
 
 static std::string first_gguf(const fs::path& folder) {
@@ -102,6 +104,7 @@ Session open_session(vkmoe_model* model, const RunOptions& options, bool profile
   session_options.chunk_tokens = options.chunk_tokens;
   session_options.profile = profile;
   session_options.routing = routing;
+  session_options.exact = options.exact;
   vkmoe_session* session = nullptr;
   check(vkmoe_session_open(model, &session_options, &session));
   return Session(session);

@@ -35,6 +35,7 @@ struct RunOptions {
   bool chat = false;  // the model must have a chat template
   uint32_t context_tokens = 0;
   uint32_t chunk_tokens = 0;
+  bool exact = false;
 };
 void add_model_option(CLI::App& app, std::string& model);
 void add_run_options(CLI::App& app, RunOptions& options, const char* context_flags = "-c,--context");

@@ -232,6 +232,10 @@ typedef struct vkmoe_session_options {
   int profile;             /* 1: take a timestamp around every kernel, for vkmoe_session_stats_json() */
   int routing;             /* 1: add up how tokens that are fed are routed, for vkmoe_session_stats_json(); slower, since
                               every layer's routing is read back */
+  int exact;               /* 1: logits of a token are the same bits in any pass. 0: where the device multiplies packed
+                              integers faster, passes of many tokens round what they multiply with integer weights to
+                              int8, 32 values at a time, as llama.cpp does; then logits differ a little between tokens
+                              fed together and one by one */
 } vkmoe_session_options;
 VKMOE_API void vkmoe_session_options_init(vkmoe_session_options *options);
 

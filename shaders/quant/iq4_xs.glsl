@@ -9,3 +9,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(q, half_to_float(first & 0xffffu) * (float(low | high << 4) - 32.0));
 }
 vec4 block_values(Block b, uint i) { return b.scale * iq4_levels(nibbles(b.q, i)); }
+#define INT8_SCALES 1
+uint int8_values(Block b, uint i) { return iq4_bytes(nibbles(b.q, i)); }
+vec2 int8_scales(Block b) { return vec2(b.scale); }

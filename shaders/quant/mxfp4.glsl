@@ -8,3 +8,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(load_quad(row_quads(tile, block, 1, row)), scale);
 }
 vec4 block_values(Block b, uint i) { return b.scale * e2m1_times(b.q, i); }
+#define INT8_SCALES 1
+uint int8_values(Block b, uint i) { return e2m1_bytes(b.q, i); }
+vec2 int8_scales(Block b) { return vec2(b.scale * E2M1_INTEGER); }

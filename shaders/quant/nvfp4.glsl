@@ -12,3 +12,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(q, (E2M1_BY_HALVES ? 32768.0 : 1.0) * vec2(half_scale(both & 255), half_scale(both >> 8)));
 }
 vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_times(b.q, i); }
+#define INT8_SCALES 2
+uint int8_values(Block b, uint i) { return e2m1_bytes(b.q, i); }
+vec2 int8_scales(Block b) { return b.scales * E2M1_INTEGER; }

@@ -10,3 +10,8 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(half_quad(load_quad(first + (sub >> 1) * STRIP_ROWS), sub & 1), scales, minima);
 }
 vec4 block_values(Block b, uint i) { return scaled_less(b.scales[i >> 2], bytes(pairs(b.q, i)), b.minima[i >> 2]); }
+#define INT8_SCALES 2
+#define INT8_MINIMA
+uint int8_values(Block b, uint i) { return pairs(b.q, i); }
+vec2 int8_scales(Block b) { return b.scales; }
+vec2 int8_minima(Block b) { return b.minima; }

@@ -5,3 +5,8 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(load_quad(row_quads(tile, block, 1, row)), scales.x, scales.y);
 }
 vec4 block_values(Block b, uint i) { return scaled_plus(b.scale, bytes(nibbles(b.q, i)), b.minimum); }
+#define INT8_SCALES 1
+#define INT8_MINIMA
+uint int8_values(Block b, uint i) { return nibbles(b.q, i); }
+vec2 int8_scales(Block b) { return vec2(b.scale); }
+vec2 int8_minima(Block b) { return vec2(-b.minimum); }

@@ -6,3 +6,8 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return Block(load_quad(first + sub * STRIP_ROWS), k_scales(load_quad(first + 8 * STRIP_ROWS), sub));
 }
 vec4 block_values(Block b, uint i) { return less(scaled_nibbles(b.scales.x, b.q, i), b.scales.y); }
+#define INT8_SCALES 1
+#define INT8_MINIMA
+uint int8_values(Block b, uint i) { return nibbles(b.q, i); }
+vec2 int8_scales(Block b) { return b.scales.xx; }
+vec2 int8_minima(Block b) { return b.scales.yy; }

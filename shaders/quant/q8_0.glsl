@@ -8,3 +8,6 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return b;
 }
 vec4 block_values(Block b, uint i) { return scaled_signed_bytes(b.scale, b.q[i >> 2][i & 3]); }
+#define INT8_SCALES 1
+uint int8_values(Block b, uint i) { return b.q[i >> 2][i & 3]; }
+vec2 int8_scales(Block b) { return vec2(b.scale); }

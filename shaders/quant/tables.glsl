@@ -25,11 +25,20 @@ vec4 e2m1_times(uvec4 q, uint i) {
   return vec4((magnitude ^ minus) - minus);
 }
 
-vec4 iq4_levels(uint w) {
+ivec4 iq4_integers(uint w) {
   uvec4 q = four_bytes(w);
   bvec4 upper = notEqual(q & 4u, uvec4(0));
   uvec4 low = mix(uvec4(0xbfad9881u), uvec4(0xf6eaddcfu), upper);
   uvec4 high = mix(uvec4(0x26190d01u), uvec4(0x71594535u), upper);
   uvec4 word = mix(low, high, greaterThan(q, uvec4(7)));
-  return vec4(ivec4(word << (24u - (q & 3u) * 8u)) >> 24);
+  return ivec4(word << (24u - (q & 3u) * 8u)) >> 24;
 }
+vec4 iq4_levels(uint w) { return vec4(iq4_integers(w)); }
+
+// The same values as the four bytes of a word.
+uint packed_bytes(ivec4 v) {
+  uvec4 b = uvec4(v) & 255u;
+  return b.x | b.y << 8 | b.z << 16 | b.w << 24;
+}
+uint e2m1_bytes(uint w) { return packed_bytes(e2m1_integers(w)); }
+uint iq4_bytes(uint w) { return packed_bytes(iq4_integers(w)); }

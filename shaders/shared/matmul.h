@@ -1,4 +1,4 @@
-// Interface of matmul.comp: y = W x for one matrix or for the experts that tokens chose.
+// Interface of matmul*.comp: y = W x for one matrix or for the experts that tokens chose; and of quantize_rows.comp.
 #ifndef VKMOE_SHARED_MATMUL_H
 #define VKMOE_SHARED_MATMUL_H
 #include "shared/formats.h"
@@ -7,6 +7,10 @@
 // Every dot product over k is cut into this many segments of consecutive blocks; each is summed on its own, one value
 // after the other, and the segments are added in order. All variants keep this order, so they give the same bits.
 #define MATMUL_SEGMENTS 8
+
+// 16-byte units of 32 values of a row of x as quantize_rows.comp writes them: 32 int8, then as float32 their scale, and the
+// scale times the sum of the first 16, of the second 16 and of all.
+#define INT8_QUADS 3
 
 // Which rows of x meet which expert.
 #define ROWS_DENSE 0   // expert z of the dispatch; row i of x gives row i of y
@@ -48,5 +52,10 @@ struct MatmulParams {
   uint scaled_input; // 1: an expert's row of x counts times the weight of its assignment
   float scale;       // EPILOGUE_STORE, EPILOGUE_ADD
   Activation activation;
+};
+
+struct QuantizeParams {
+  uint n_rows, blocks;  // rows of x, and blocks of 32 values in each
+  uint x_stride;        // vec4s between rows of x
 };
 #endif

@@ -290,7 +290,7 @@ vkmoe_status vkmoe_chat_format(const vkmoe_model* model, const vkmoe_message* me
 }
 
 void vkmoe_session_options_init(vkmoe_session_options* options) {
-  if (options) *options = {sizeof(vkmoe_session_options), 0, 0, 0, 0};
+  if (options) *options = {sizeof(vkmoe_session_options), 0, 0, 0, 0, 0};
 }
 
 vkmoe_status vkmoe_session_open(vkmoe_model* model, const vkmoe_session_options* options, vkmoe_session** session) {
@@ -305,7 +305,8 @@ vkmoe_status vkmoe_session_open(vkmoe_model* model, const vkmoe_session_options*
     auto made = std::make_unique<vkmoe_session>();
     made->model = model;
     if (model->model)
-      made->session = std::make_unique<DeviceSession>(model->model, context, chosen.chunk_tokens, chosen.profile != 0);
+      made->session = std::make_unique<DeviceSession>(model->model, context, chosen.chunk_tokens, chosen.profile != 0,
+                                                      chosen.exact != 0);
     else
       made->session = std::make_unique<ref::RefSession>(model->reference, context);
     if (chosen.routing) made->session->watch_routing(model->hyper());

@@ -39,6 +39,12 @@ void record_decode_step(Recorder& r, const Model& model, const Activations& a) {
   record_last_logits(r, model, a, 1);
 }
 
+Tuning choose_tuning(const Model& model, bool exact) {
+  Tuning tuning = tuning_for(model);
+  if (exact) tuning.int8_products = false;
+  return tuning;
+}
+
 uint64_t control_bytes(uint32_t chunk) { return sizeof(Step) + HISTORY * 4 + chunk * 4ull; }
 
 }  // namespace
@@ -64,8 +70,9 @@ void compile_for_session(const Model& shapes, uint32_t capacity_tokens, uint32_t
   }
 }
 
-DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile)
-    : DeviceSession(model, capacity_tokens, chunk_tokens, profile, tuning_for(*model)) {}
+DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
+                             bool exact)
+    : DeviceSession(model, capacity_tokens, chunk_tokens, profile, choose_tuning(*model, exact)) {}
 
 DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
                              const Tuning& tuning)

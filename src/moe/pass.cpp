@@ -1,5 +1,7 @@
 #include "moe/pass.h"
 
+#include <algorithm>
+
 namespace vkmoe {
 namespace {
 
@@ -7,6 +9,20 @@ namespace {
 void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y, uint32_t n_rows, uint32_t x_first = 0) {
   if (h.norm == NORM_LAYER) layernorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon);
   else rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon);
+}
+
+// Rows 0 .. n_rows - 1 of x as int8, where one of the weights takes them so; of the rows up to n_tokens meet one matrix.
+BufferView as_int8(Recorder& r, const Activations& a, Rows x, uint32_t n_rows, const std::vector<const Weight*>& weights,
+                   uint32_t n_tokens) {
+  if (std::none_of(weights.begin(), weights.end(), [&](auto w) { return takes_int8(r, *w, n_tokens); })) return {};
+  quantize_rows(r, x, a.int8_rows, n_rows, weights[0]->k);
+  return a.int8_rows;
+}
+
+// One matmul of all tokens, its rows of x as int8 where it takes them so.
+void record_matmul(Recorder& r, const Activations& a, DenseMatmul call) {
+  call.int8_x = as_int8(r, a, call.x, call.n_rows, {&call.weight}, call.n_rows);
+  matmul(r, call);
 }
 
 // Whether a layer's experts are combined with the next layer's first norm.
@@ -51,7 +67,7 @@ void record_latent_attention(Recorder& r, const Model& model, const Activations&
   uint32_t head = l.nope_dim + h.rotary_dim;
   if (l.q_rank) {
     rmsnorm(r, a.qkv, layer.q_a_norm, a.q_latent, n_tokens, 0, l.q_rank, l.epsilon);
-    matmul(r, {.weight = layer.q_b, .x = a.q_latent, .y = a.q_heads, .n_rows = n_tokens});
+    record_matmul(r, a, {.weight = layer.q_b, .x = a.q_latent, .y = a.q_heads, .n_rows = n_tokens});
   }
   Rows queries = {a.queries, h.n_heads * h.head_dim};
   matmul(r, {.weight = layer.k_b, .x = a.q_heads, .y = queries, .n_rows = n_tokens, .x_batch = head, .y_batch = h.head_dim});
@@ -101,19 +117,22 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   const DeviceLayer& layer = model.layers[index];
   if (index == 0 || !norms_next(model, index - 1)) record_norm(r, h, a.x, layer.attention_norm, a.normed, n_tokens);
   uint32_t column = 0;
+  std::vector<const Weight*> weights;
+  for (const Weight& weight : layer.qkv) weights.push_back(&weight);
+  BufferView int8_x = as_int8(r, a, a.normed, n_tokens, weights, n_tokens);
   for (const Weight& weight : layer.qkv) {
-    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column});
+    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column, .int8_x = int8_x});
     column += weight.n;
   }
   if (h.latent.kv_rank) record_latent_attention(r, model, a, n_tokens, index);
   else record_head_attention(r, model, a, n_tokens, index);
   if (h.post_norms) {
-    matmul(r, {.weight = layer.o, .x = a.attended, .y = a.normed, .n_rows = n_tokens, .scale = h.residual_scale});
+    record_matmul(r, a, {.weight = layer.o, .x = a.attended, .y = a.normed, .n_rows = n_tokens, .scale = h.residual_scale});
     rmsnorm(r, a.normed, layer.attention_post_norm, a.x, n_tokens, 0, h.hidden, h.rms_epsilon, true);
     return;
   }
-  matmul(r, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
-             .scale = h.residual_scale});
+  record_matmul(r, a, {.weight = layer.o, .x = a.attended, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+                       .scale = h.residual_scale});
 }
 
 // Attention of a decoder to the keys and values of the encoder's output (record_encoder_output).
@@ -133,15 +152,15 @@ void record_cross_attention(Recorder& r, const Model& model, const Activations& 
 // The expert that every token uses, with weight 1 or sigmoid(w x): a gate over one expert.
 void record_shared_expert(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, const DeviceLayer& layer) {
   const Hyper& h = model.hyper;
-  matmul(r, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens, .epilogue = EPILOGUE_GATED,
-             .activation = h.activation});
+  record_matmul(r, a, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens,
+                       .epilogue = EPILOGUE_GATED, .activation = h.activation});
   if (layer.shared_router.shards.empty()) {
-    matmul(r, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
-               .scale = h.residual_scale});
+    record_matmul(r, a, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.x, .n_rows = n_tokens,
+                         .epilogue = EPILOGUE_ADD, .scale = h.residual_scale});
     return;
   }
   matmul(r, {.weight = layer.shared_router, .x = a.normed, .y = a.shared_logit, .n_rows = n_tokens});
-  matmul(r, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.shared_out, .n_rows = n_tokens});
+  record_matmul(r, a, {.weight = layer.shared_down, .x = a.shared_hidden, .y = a.shared_out, .n_rows = n_tokens});
   GateRule rule = {1, 1, SCORE_SIGMOID, 0, 0, 0, 0, WEIGHT_SCORE, 0, 0, 0, 1};
   Routing routing;
   routing.n_tokens = n_tokens;
@@ -174,17 +193,19 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   uint32_t epilogue = h.gated ? EPILOGUE_GATED : EPILOGUE_ACTIVATED;
   if (!layer.has_experts) {
     record_norm(r, h, a.x, layer.ffn_norm, a.normed, n_tokens);
-    matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = epilogue,
-             .activation = h.activation});
-    matmul(r, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
-             .scale = h.residual_scale});
+    record_matmul(r, a, {.weight = layer.gate_up, .x = a.normed, .y = a.dense_hidden, .n_rows = n_tokens, .epilogue = epilogue,
+                         .activation = h.activation});
+    record_matmul(r, a, {.weight = layer.down, .x = a.dense_hidden, .y = a.x, .n_rows = n_tokens, .epilogue = EPILOGUE_ADD,
+                         .scale = h.residual_scale});
     return;
   }
   Routing routing = a.routing_for(n_tokens);
   record_routing(r, model, a, layer, routing);
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
-                    .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation});
-  expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1});
+                    .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation,
+                    .int8_x = as_int8(r, a, a.normed, n_tokens, {&layer.gate_up}, n_tokens)});
+  expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1,
+                    .int8_x = as_int8(r, a, a.expert_hidden, n_tokens * routing.top_k, {&layer.down}, n_tokens)});
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
   if (h.post_norms) {
     combine(r, a.normed, a.expert_out, h.hidden, routing, h.residual_scale, false, !h.scaled_expert_input);

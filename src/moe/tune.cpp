@@ -27,6 +27,13 @@ std::string text_of(const Tuning::Staged& s) {
   return s.lanes ? cat("matmul_staged of ", s.lanes, ", rows ", s.lane_rows) : "no matmul_staged";
 }
 
+// Shapes are held to exact products and to each other's bits.
+Tuning exact_built_in(const Caps& caps) {
+  Tuning tuning = Tuning::of(caps);
+  tuning.int8_products = false;
+  return tuning;
+}
+
 struct Candidate {
   std::string name;
   std::function<void(Tuning&)> apply;  // to the choice so far
@@ -90,7 +97,7 @@ TuningCheck::TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec) : 
     break;
   }
   add_sample(model->output(), model->head.shards.empty() ? spec.embedding : spec.head);
-  Tuning tuning = Tuning::of(model->device->caps());
+  Tuning tuning = exact_built_in(model->device->caps());
   for (const Sample& sample : samples_) {
     std::string wrong = wrong_product(tuning, sample);
     if (!wrong.empty())
@@ -213,7 +220,7 @@ double TuningCheck::seconds(DeviceSession& session, const TunedPass& pass) const
 TuningResult tune(std::shared_ptr<Model> model, const ModelSpec& spec, double seconds,
                   const std::function<void(double)>& progress) {
   const Caps& caps = model->device->caps();
-  const Tuning built_in = Tuning::of(caps);
+  const Tuning built_in = exact_built_in(caps);
   progress(0);
   TuningCheck check(model, spec);
   TuningResult result = {built_in, {}, {}, {}};

@@ -80,6 +80,10 @@ void read_properties(PhysicalDevice& device) {
   if (device.has(VK_KHR_DRIVER_PROPERTIES_EXTENSION_NAME, VK_API_VERSION_1_2)) {
     chain(driver, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES, properties);
   }
+  VkPhysicalDeviceShaderIntegerDotProductProperties integer_dot = {};
+  if (device.has(VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, VK_API_VERSION_1_3)) {
+    chain(integer_dot, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_PROPERTIES, properties);
+  }
   vkGetPhysicalDeviceProperties2(device.handle, &properties);
   const VkPhysicalDeviceLimits& limits = properties.properties.limits;
   Caps& caps = device.caps;
@@ -96,6 +100,7 @@ void read_properties(PhysicalDevice& device) {
   caps.storage_alignment = std::max<uint32_t>(4, uint32_t(limits.minStorageBufferOffsetAlignment));
   caps.max_texels = limits.maxTexelBufferElements;
   caps.texel_alignment = std::max<uint32_t>(16, uint32_t(limits.minTexelBufferOffsetAlignment));
+  caps.integer_dot_accelerated = caps.integer_dot && integer_dot.integerDotProduct4x8BitPackedSignedAccelerated;
   caps.timestamp_ns = limits.timestampPeriod;
   caps.subgroup_size = subgroup.subgroupSize;
   caps.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : caps.subgroup_size;
@@ -194,7 +199,7 @@ void clamp_to_least(Caps& caps) {
   caps.texel_alignment = std::max<uint32_t>(caps.texel_alignment, 256);
   caps.unified_memory = false;
   caps.subgroup_arithmetic = caps.subgroup_ballot = caps.subgroup_shuffle = false;
-  caps.fp16 = caps.int8 = caps.storage16 = caps.storage8 = caps.integer_dot = false;
+  caps.fp16 = caps.int8 = caps.storage16 = caps.storage8 = caps.integer_dot = caps.integer_dot_accelerated = false;
   caps.cooperative_matrix = caps.buffer_device_address = caps.pipeline_statistics = false;
   caps.timestamps = false;
 }
@@ -237,6 +242,7 @@ nlohmann::json to_json(const PhysicalDevice& device, size_t index) {
                           {"storage16", caps.storage16},
                           {"storage8", caps.storage8},
                           {"integer_dot", caps.integer_dot},
+                          {"integer_dot_accelerated", caps.integer_dot_accelerated},
                           {"cooperative_matrix", caps.cooperative_matrix},
                           {"buffer_device_address", caps.buffer_device_address},
                           {"pipeline_statistics", caps.pipeline_statistics},

@@ -37,6 +37,7 @@ struct Caps {
   uint32_t min_subgroup_size = 0;      // what a driver may narrow it to: 32 on AMD's RDNA, 64 on GCN
   bool subgroup_arithmetic = false, subgroup_ballot = false, subgroup_shuffle = false;
   bool fp16 = false, int8 = false, storage16 = false, storage8 = false, integer_dot = false;
+  bool integer_dot_accelerated = false;  // of four signed bytes in a word; else it is no faster than multiply-adds
   bool cooperative_matrix = false, buffer_device_address = false, pipeline_statistics = false;
   bool timestamps = false;
   double timestamp_ns = 0;             // nanoseconds per tick
@@ -140,6 +141,8 @@ class Device {
   const Kernel& kernel(const std::string& name, const SpecConstants& constants = {});
   // The same for a module that is not embedded; it must stay where it is while the device lives.
   const Kernel& kernel(const KernelBinary& binary, const SpecConstants& constants = {});
+  // Whether a kernel of this name is embedded: not all are made for every weight format.
+  static bool has_kernel(const std::string& name);
   void wait(const std::vector<const Kernel*>& kernels);  // until they are compiled; throws where one cannot be
 
   // Executes recordings one after the other in one submission (the same one may stand several times); each sees the

@@ -29,6 +29,7 @@ struct KernelBinary {
 
 // All of them, sorted by name.
 const std::vector<KernelBinary>& embedded_kernels();
+const KernelBinary* find_kernel(const std::string& name);  // one of them; nullptr: there is none
 
 class Kernel {
  public:

@@ -47,6 +47,13 @@ std::string make_label(const KernelBinary& binary, const SpecConstants& constant
 
 }  // namespace
 
+const KernelBinary* find_kernel(const std::string& name) {
+  const auto& kernels = embedded_kernels();
+  auto before = [](const KernelBinary& kernel, const std::string& wanted) { return kernel.name < wanted; };
+  auto found = std::lower_bound(kernels.begin(), kernels.end(), name, before);
+  return found == kernels.end() || found->name != name ? nullptr : &*found;
+}
+
 KernelStore::~KernelStore() {
   stop();
   for (auto& [key, entry] : entries_) {
@@ -57,10 +64,8 @@ KernelStore::~KernelStore() {
 }
 
 const Kernel& KernelStore::get(const std::string& name, const SpecConstants& constants) {
-  const auto& kernels = embedded_kernels();
-  auto before = [](const KernelBinary& kernel, const std::string& wanted) { return kernel.name < wanted; };
-  auto found = std::lower_bound(kernels.begin(), kernels.end(), name, before);
-  if (found == kernels.end() || found->name != name) fail(VKMOE_ERROR_INTERNAL, "there is no kernel '", name, "'");
+  const KernelBinary* found = find_kernel(name);
+  if (!found) fail(VKMOE_ERROR_INTERNAL, "there is no kernel '", name, "'");
   return get(*found, constants);
 }
 

@@ -17,6 +17,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.matmul[0].pairs = 2;
   t.whole_tile = TILE_HEIGHT_2;
   t.staged = {0, 4, 17};
+  t.int8_products = false;
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
@@ -39,6 +40,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
   t.staged = {few_registers ? 0u : 128u, 4, 17};  // fuller than half, it costs less than tiles of 8
+  t.int8_products = caps.integer_dot_accelerated;
   t.whole_tile = few_registers ? TILE_HEIGHT_1 : TILE_HEIGHT_2;
   t.matmul_texels = false;
   t.share_keys = true;

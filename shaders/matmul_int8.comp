@@ -1,0 +1,99 @@
+// y = W x for many rows of x as int8 (quantize_rows.comp) and formats whose values are integers times a scale: products of
+// integers, four in an instruction (SPV_KHR_integer_dot_product), exact within 32 values; then scales and sums in float32.
+// As matmul_staged.comp otherwise, but not the bits of the others, since x was rounded. Tiles as in llama.cpp's mul_mmq.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
+#extension GL_EXT_spirv_intrinsics : require
+#define INT8
+#include "shared/matmul.h"
+
+#include "lib/tall_matmul.glsl"
+const uint LOADS = (TOKENS * INT8_QUADS + LANES - 1) / LANES;  // quads of x that an invocation brings
+
+// Two of each, for blocks in turn, so that one barrier a block is enough: (block & 1, half, row).
+shared uvec4 w_staged[4 * GROUP_ROWS], x_staged[4 * TOKENS];
+shared vec4 w_scales[2 * GROUP_ROWS];  // scales of both halves, minima of both halves
+shared vec4 x_scales[2 * TOKENS];      // scale; sums of the first half, the second half and both, scaled
+
+// OpSDotKHR of four signed bytes each; the last operand names their packing.
+spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018], id = 4450)
+int packed_dot(uint a, uint b, spirv_literal int packing);
+int dot16(uvec4 a, uvec4 b) {
+  return packed_dot(a.x, b.x, 0) + packed_dot(a.y, b.y, 0) + packed_dot(a.z, b.z, 0) + packed_dot(a.w, b.w, 0);
+}
+
+void main() {
+  uint lane = gl_LocalInvocationID.x, row_lane = lane % ROW_LANES, token_lane = lane / ROW_LANES;
+  Job job = find_job();
+  int first_tile = bases[job.expert] + int(gl_WorkGroupID.y * TILES), shard_tiles = int(p.shard_tiles);
+  if (first_tile + int(TILES) <= 0 || first_tile >= shard_tiles) return;  // the whole workgroup does
+
+  uint own_row = lane % GROUP_ROWS;  // which this invocation decodes: all of it, or a half
+  uint tile = uint(clamp(first_tile + int(own_row / TILE_ROWS), 0, shard_tiles - 1)) * p.tile_quads;
+  uint x_base[LOADS];
+  [[unroll]] for (uint i = 0; i < LOADS; ++i) {
+    uint at = lane + i * LANES, slot = job.first + min(at / INT8_QUADS, job.rows - 1);
+    x_base[i] = x_row(slot) * p.x_stride + at % INT8_QUADS;
+  }
+
+  precise float total[OUTPUTS];
+  [[unroll]] for (uint i = 0; i < OUTPUTS; ++i) total[i] = 0.0;
+  for (uint block = 0; block < p.blocks; ++block) {
+    uint half_rows = (block & 1) * 2;  // the first of this block's halves
+    Block b = block_load(tile, tile * 4 + p.tail_word, block, own_row % TILE_ROWS);
+    [[unroll]] for (uint half_row = 0; half_row < 2; ++half_row) {
+      if (LANES > GROUP_ROWS && half_row != lane / GROUP_ROWS) continue;
+      uvec4 q;
+      [[unroll]] for (uint i = 0; i < 4; ++i) q[i] = int8_values(b, half_row * 4 + i);
+      w_staged[(half_rows + half_row) * GROUP_ROWS + own_row] = q;
+    }
+    if (lane < GROUP_ROWS) {
+#ifdef INT8_MINIMA
+      w_scales[(block & 1) * GROUP_ROWS + own_row] = vec4(int8_scales(b), int8_minima(b));
+#else
+      w_scales[(block & 1) * GROUP_ROWS + own_row] = vec4(int8_scales(b), 0, 0);
+#endif
+    }
+    [[unroll]] for (uint i = 0; i < LOADS; ++i) {
+      uint at = lane + i * LANES, token = at / INT8_QUADS, quad = at % INT8_QUADS;
+      if (token >= TOKENS) continue;
+      uvec4 v = x[x_base[i] + block * INT8_QUADS];
+      if (quad < 2) x_staged[(half_rows + quad) * TOKENS + token] = v;
+      else x_scales[(block & 1) * TOKENS + token] = uintBitsToFloat(v);
+    }
+    barrier();  // no invocation is two blocks ahead of another
+    uvec4 xs[2 * LANE_TOKENS];
+    vec4 xf[LANE_TOKENS];
+    [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
+      uint token = token_lane + t * TOKEN_LANES;
+      xs[2 * t] = x_staged[half_rows * TOKENS + token];
+      xs[2 * t + 1] = x_staged[(half_rows + 1) * TOKENS + token];
+      xf[t] = x_scales[(block & 1) * TOKENS + token];
+    }
+    [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
+      uint row = row_lane + r * ROW_LANES;
+      uvec4 first = w_staged[half_rows * GROUP_ROWS + row], second = w_staged[(half_rows + 1) * GROUP_ROWS + row];
+      vec4 wf = w_scales[(block & 1) * GROUP_ROWS + row];
+      [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
+        precise float s = total[r * LANE_TOKENS + t];
+        int a = dot16(first, xs[2 * t]), c = dot16(second, xs[2 * t + 1]);
+#if INT8_SCALES == 1
+        s = fma(float(a + c), wf.x * xf[t].x, s);
+#else
+        s = fma(fma(float(a), wf.x, float(c) * wf.y), xf[t].x, s);
+#endif
+#ifdef INT8_MINIMA
+#if INT8_SCALES == 1
+        s = fma(-wf.z, xf[t].w, s);
+#else
+        s = fma(-wf.z, xf[t].y, s);
+        s = fma(-wf.w, xf[t].z, s);
+#endif
+#endif
+        total[r * LANE_TOKENS + t] = s;
+      }
+    }
+  }
+  STORE_OUTPUTS(job, first_tile, row_lane, token_lane)
+}
