@@ -91,11 +91,13 @@ def our_kernel(vendor, name):
         if head == "gate":
             return f"top-k, {constants[1]} experts", None, None, None
         return None
-    staged, name, constants = re.match(r"matmul_(staged_)?(\w+)\((.*)\)", name).groups()
+    staged, name, constants = re.match(r"matmul_(staged_|int8_)?(\w+)\((.*)\)", name).groups()
     lanes, lane_rows, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:6])
     if rows == 0 or (rows == 1 and tokens not in (4 if vendor == "mali" else 8, 32)):
         return None
     operation = {1: "decode", 4: "small batch", 8: "small batch", 32: "prefill"}[tokens] + (", gate and up" if epilogue == 2 else "")
+    if staged == "int8_":
+        operation = operation.replace("prefill", "prefill, int8")
     if staged:  # a block of 32 values of all rows and tokens of the workgroup
         return operation, name, tiles * 32 * 32 / lanes, tiles * 32 * 32 * tokens / lanes
     weights = lane_rows * tiles * 32  # a block of 32 values for each row that the invocation owns
@@ -194,15 +196,17 @@ def cell(row, measure):
     return text
 
 
-def comparison(rows, gpus, operation, measure):
+def comparison(rows, gpus, operations, measure):
+    """operations: vkmoe's, the first that there is, and last the peer's."""
     lines = [f"| format | {' | '.join(gpus)} |", "|---" * (len(gpus) + 1) + "|"]
     for format in FORMATS:
         cells = []
         for gpu in gpus:
-            def pick(engine):
+            def pick(engine, operation):
                 return next((r for r in rows if (r["gpu"], r["engine"], r["operation"], r["format"]) ==
                              (gpu, engine, operation, format)), None)
-            ours, peer = pick("vkmoe"), pick("peer")
+            ours = next(filter(None, (pick("vkmoe", operation) for operation in operations)), None)
+            peer = pick("peer", operations[-1])
             text = f"{cell(ours, measure)} / {cell(peer, measure)}"
             worse = ours and peer and ours.get(measure) and peer.get(measure) and ours[measure] > peer[measure]
             cells.append(text + (" ↑" if worse else ""))
@@ -235,11 +239,13 @@ def page(document):
              "it is not, F16 and MXFP4 take 3 to 10 instructions a weight more. Mali G610 has no tiles of 32 tokens: their "
              "registers spill there.", "",
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
-             *comparison(rows, gpus, "decode", "per_weight"), "",
+             *comparison(rows, gpus, ["decode"], "per_weight"), "",
              "## Prefill: instructions per multiply-add (`mul_mat_id`)", "",
-             "vkmoe's tiles are 32 tokens high and exact (float32, one order of summation); the peer's are 64 and use "
-             "int8 dot products (four multiply-adds in one) or fp16 where the device has them.", "",
-             *comparison(rows, gpus, "prefill", "per_multiply_add"), "", "## All figures", "",
+             "vkmoe's tiles are 32 tokens high, the peer's 64; both use int8 dot products (four multiply-adds in one) where the "
+             "device has them, the peer else fp16, vkmoe float32.", "",
+             *comparison(rows, gpus, ["prefill, int8", "prefill"], "per_multiply_add"), "",
+             "The same with `--exact`: float32, one order of summation.", "",
+             *comparison(rows, gpus, ["prefill"], "per_multiply_add"), "", "## All figures", "",
              "Occupancy: AMD subgroups per SIMD, Adreno waves per core, Mali 1 or half. Mali's cycles are those of each "
              "unit, of the shader and of its loop."]
     for gpu in gpus:

@@ -19,8 +19,8 @@ shared vec4 x_scales[2 * TOKENS];      // scale; sums of the first half, the sec
 // OpSDotKHR of four signed bytes each; the last operand names their packing.
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018], id = 4450)
 int packed_dot(uint a, uint b, spirv_literal int packing);
-int dot16(uvec4 a, uvec4 b) {
-  return packed_dot(a.x, b.x, 0) + packed_dot(a.y, b.y, 0) + packed_dot(a.z, b.z, 0) + packed_dot(a.w, b.w, 0);
+int dot16(uvec4 a, uvec4 b, int sum) {
+  return packed_dot(a.w, b.w, 0) + (packed_dot(a.z, b.z, 0) + (packed_dot(a.y, b.y, 0) + (packed_dot(a.x, b.x, 0) + sum)));
 }
 
 void main() {
@@ -77,11 +77,11 @@ void main() {
       vec4 wf = w_scales[(block & 1) * GROUP_ROWS + row];
       [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
         precise float s = total[r * LANE_TOKENS + t];
-        int a = dot16(first, xs[2 * t]), c = dot16(second, xs[2 * t + 1]);
+        int a = dot16(first, xs[2 * t], 0);
 #if INT8_SCALES == 1
-        s = fma(float(a + c), wf.x * xf[t].x, s);
+        s = fma(float(dot16(second, xs[2 * t + 1], a)), wf.x * xf[t].x, s);
 #else
-        s = fma(fma(float(a), wf.x, float(c) * wf.y), xf[t].x, s);
+        s = fma(fma(float(a), wf.x, float(dot16(second, xs[2 * t + 1], 0)) * wf.y), xf[t].x, s);
 #endif
 #ifdef INT8_MINIMA
 #if INT8_SCALES == 1

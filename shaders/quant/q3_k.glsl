@@ -14,7 +14,5 @@ vec4 block_values(Block b, uint i) {
   return b.scales[i >> 2] * (bytes(pairs(b.q, i) | bits(b.high, i) << 2) - 4.0);
 }
 #define INT8_SCALES 2
-#define INT8_MINIMA
-uint int8_values(Block b, uint i) { return pairs(b.q, i) | bits(b.high, i) << 2; }
+uint int8_values(Block b, uint i) { return bytes_less(pairs(b.q, i) | bits(b.high, i) << 2, 4); }
 vec2 int8_scales(Block b) { return b.scales; }
-vec2 int8_minima(Block b) { return 4.0 * b.scales; }

@@ -5,7 +5,5 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
 }
 vec4 block_values(Block b, uint i) { return b.scale * (bytes(nibbles(b.q, i)) - 8.0); }
 #define INT8_SCALES 1
-#define INT8_MINIMA
-uint int8_values(Block b, uint i) { return nibbles(b.q, i); }
+uint int8_values(Block b, uint i) { return bytes_less(nibbles(b.q, i), 8); }
 vec2 int8_scales(Block b) { return vec2(b.scale); }
-vec2 int8_minima(Block b) { return vec2(8.0 * b.scale); }

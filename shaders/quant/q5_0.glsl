@@ -11,7 +11,5 @@ vec4 block_values(Block b, uint i) {
   return b.scale * (bytes(nibbles(b.q, i) | bits(b.high, i) << 4) - 16.0);
 }
 #define INT8_SCALES 1
-#define INT8_MINIMA
-uint int8_values(Block b, uint i) { return nibbles(b.q, i) | bits(b.high, i) << 4; }
+uint int8_values(Block b, uint i) { return bytes_less(nibbles(b.q, i) | bits(b.high, i) << 4, 16); }
 vec2 int8_scales(Block b) { return vec2(b.scale); }
-vec2 int8_minima(Block b) { return vec2(16.0 * b.scale); }

@@ -12,7 +12,5 @@ vec4 block_values(Block b, uint i) {
   return b.scales[i >> 2] * (bytes(nibbles(b.q, i) | pairs(b.high, i) << 4) - 32.0);
 }
 #define INT8_SCALES 2
-#define INT8_MINIMA
-uint int8_values(Block b, uint i) { return nibbles(b.q, i) | pairs(b.high, i) << 4; }
+uint int8_values(Block b, uint i) { return bytes_less(nibbles(b.q, i) | pairs(b.high, i) << 4, 32); }
 vec2 int8_scales(Block b) { return b.scales; }
-vec2 int8_minima(Block b) { return 32.0 * b.scales; }

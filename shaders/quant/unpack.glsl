@@ -5,6 +5,9 @@ uint nibbles(uvec4 q, uint i) { return q[i & 3] >> (i & 4) & 0x0f0f0f0fu; }
 uint pairs(uvec2 q, uint i) { return q[i & 1] >> (i & 6) & 0x03030303u; }
 uint bits(uint q, uint i) { return q >> i & 0x01010101u; }
 
+// Four bytes below 128, each less the same number below 128, as signed bytes.
+uint bytes_less(uint w, uint number) { return w + (128 - number) * 0x01010101u ^ 0x80808080u; }
+
 vec4 bytes(uint w) { return vec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
 // Products of a scale and the four signed bytes of a word, or the four nibbles that are values 4i .. 4i + 3. A processor has
 // no instruction that takes a byte out of a word, so there the byte stays in its place and the scale makes up for it: both

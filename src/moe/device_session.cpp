@@ -328,6 +328,7 @@ nlohmann::json DeviceSession::stats() const {
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},
           {"tuning", to_json(tuning_)},
+          {"int8_products", tuning_.int8_products},
           {"kernels", kernels},
           {"routing", routing_json()}};
 }
