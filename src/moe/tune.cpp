@@ -27,13 +27,6 @@ std::string text_of(const Tuning::Staged& s) {
   return s.lanes ? cat("matmul_staged of ", s.lanes, ", rows ", s.lane_rows) : "no matmul_staged";
 }
 
-// Shapes are held to exact products and to each other's bits.
-Tuning exact_built_in(const Caps& caps) {
-  Tuning tuning = Tuning::of(caps);
-  tuning.int8_products = false;
-  return tuning;
-}
-
 struct Candidate {
   std::string name;
   std::function<void(Tuning&)> apply;  // to the choice so far
@@ -50,6 +43,7 @@ std::vector<Candidate> candidates(const TunedPass& pass, const Tuning& built_in,
   if (pass.height == TILE_HEIGHTS - 1) {
     for (const Tuning::Staged& staged : {Tuning::Staged{128, 4}, {128, 8}, {64, 4}, {64, 8}, {0, 4}}) {
       Tuning::Staged shape = {staged.lanes, staged.lane_rows, built_in.staged.from};
+      if (built_in.int8_products && !shape.lanes) continue;  // it would take the integers away, too
       if (possible(shape, caps)) all.push_back({text_of(shape), [shape](Tuning& t) { t.staged = shape; }});
     }
     return all;
@@ -97,7 +91,7 @@ TuningCheck::TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec) : 
     break;
   }
   add_sample(model->output(), model->head.shards.empty() ? spec.embedding : spec.head);
-  Tuning tuning = exact_built_in(model->device->caps());
+  Tuning tuning = Tuning::of(model->device->caps());
   for (const Sample& sample : samples_) {
     std::string wrong = wrong_product(tuning, sample);
     if (!wrong.empty())
@@ -114,7 +108,7 @@ void TuningCheck::add_sample(const Weight& weight, const Matrix& matrix) {
   std::mt19937 random(2);
   std::uniform_real_distribution<float> uniform(-1, 1);
   uint32_t stride = row_stride(weight.k);
-  Sample sample = {&weight, std::vector<float>(size_t(most_rows) * stride), {}, {}, {}};
+  Sample sample = {&weight, std::vector<float>(size_t(most_rows) * stride), {}, {}, {}, {}};
   for (uint32_t t = 0; t < most_rows; ++t)
     for (uint32_t i = 0; i < weight.k; ++i) sample.x[size_t(t) * stride + i] = uniform(random);
   std::vector<std::vector<float>> rows;
@@ -132,14 +126,20 @@ void TuningCheck::add_sample(const Weight& weight, const Matrix& matrix) {
   }
   for (uint32_t t = 0; t < most_rows; ++t) {
     for (const std::vector<float>& row : rows) {
-      double sum = row.back(), norm = std::abs(sum);
+      double sum = row.back(), norm = std::abs(sum), most = 0, weights = 0, rounded = 0;
       for (uint32_t i = 0; i < weight.k; ++i) {
-        double product = double(row[i]) * sample.x[size_t(t) * stride + i];
+        double x = sample.x[size_t(t) * stride + i], product = double(row[i]) * x;
         sum += product;
         norm += std::abs(product);
+        most = std::max(most, std::abs(x));
+        weights += std::abs(double(row[i]));
+        if (i % 32 < 31 && i + 1 < weight.k) continue;  // 32 values share a step of x
+        rounded += weights * most / 127 * 0.505;
+        most = weights = 0;
       }
       sample.want.push_back(sum);
       sample.bound.push_back(norm * (weight.k + 8) * 0x1p-24);
+      sample.int8_bound.push_back(sample.bound.back() + rounded);
     }
   }
   samples_.push_back(std::move(sample));
@@ -154,21 +154,25 @@ std::string TuningCheck::wrong_product(const Tuning& tuning, const Sample& sampl
   Rows y = {device.create_buffer(uint64_t(room) * stride * 4, MemoryUse::device, "sampled y"), stride};
   device.upload(x.view.buffer, 0, sample.x.data(), sample.x.size() * 4);
   std::vector<float> row(y.stride), nothing(size_t(room) * y.stride, NAN);
-  for (uint32_t n_rows : {TILE_HEIGHT_0, TILE_HEIGHT_1, TILE_HEIGHT_2, TILE_HEIGHT_3}) {
-    if (n_rows > room) break;
+  Buffer int8_x = device.create_buffer(int8_rows_bytes(most_rows, w.k), MemoryUse::device, "sampled x as int8");
+  for (auto [n_rows, int8] : {std::pair(TILE_HEIGHT_0, false), {TILE_HEIGHT_1, false}, {TILE_HEIGHT_2, false}, {TILE_HEIGHT_3, false},
+                              {TILE_HEIGHT_3, true}}) {
+    if (uint32_t(n_rows) > room) break;
     device.upload(y.view.buffer, 0, nothing.data(), nothing.size() * 4);
     Recording recording(device, "sampled products");
     Recorder recorder{device, recording, tuning};
-    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = n_rows, .y_batch = w.n});
+    if (int8 && !takes_int8(recorder, w, n_rows)) break;
+    if (int8) quantize_rows(recorder, x, int8_x, n_rows, w.k);
+    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = uint32_t(n_rows), .int8_x = int8 ? int8_x : BufferView(), .y_batch = w.n});
     recording.end();
     device.wait(device.submit({&recording}));
-    for (uint32_t t = 0; t < n_rows; ++t) {
+    for (uint32_t t = 0; t < uint32_t(n_rows); ++t) {
       device.read_back(y.view.buffer, uint64_t(t) * y.stride * 4, row.data(), row.size() * 4);
       for (size_t i = 0; i < sample.at.size(); ++i) {
         size_t j = t * sample.at.size() + i;
-        if (!(std::abs(row[sample.at[i]] - sample.want[j]) <= sample.bound[j]))
+        if (!(std::abs(row[sample.at[i]] - sample.want[j]) <= (int8 ? sample.int8_bound : sample.bound)[j]))
           return cat("row ", sample.at[i] % w.n, " of a ", w.format->name, " matrix (", w.n, ", ", w.k, "), ", n_rows,
-                     " at once: expected ", sample.want[j], ", found ", row[sample.at[i]]);
+                     int8 ? " at once as int8: expected " : " at once: expected ", sample.want[j], ", found ", row[sample.at[i]]);
       }
     }
   }
@@ -220,7 +224,7 @@ double TuningCheck::seconds(DeviceSession& session, const TunedPass& pass) const
 TuningResult tune(std::shared_ptr<Model> model, const ModelSpec& spec, double seconds,
                   const std::function<void(double)>& progress) {
   const Caps& caps = model->device->caps();
-  const Tuning built_in = exact_built_in(caps);
+  const Tuning built_in = Tuning::of(caps);
   progress(0);
   TuningCheck check(model, spec);
   TuningResult result = {built_in, {}, {}, {}};

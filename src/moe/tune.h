@@ -25,7 +25,7 @@ class TuningCheck {
   // shapes that are built in, which fail with VKMOE_ERROR_INTERNAL where they are wrong themselves.
   TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec);
 
-  // "", or why a choice is refused: a product beyond the bound of float32 sums, (k + 8) 2^-24 sum |w x|, logits that are not
+  // "", or why a choice is refused: a product beyond the bound of float32 sums, (k + 8) 2^-24 sum |w x|, or of x as int8, logits that are not
   // the built-in shapes' bit for bit, or what the device says. The session was opened with the same choice.
   std::string refusal(const Tuning& tuning, DeviceSession& session);
   std::unique_ptr<DeviceSession> open(const Tuning& tuning) const;
@@ -36,7 +36,7 @@ class TuningCheck {
     const Weight* weight;
     std::vector<float> x;              // (rows, row_stride(k))
     std::vector<uint32_t> at;          // of a row of y: expert * n + row
-    std::vector<double> want, bound;   // (rows, at)
+    std::vector<double> want, bound, int8_bound;  // (rows, at); the last where x is rounded to int8
   };
   void add_sample(const Weight& weight, const Matrix& matrix);
   std::string wrong_product(const Tuning& tuning, const Sample& sample);

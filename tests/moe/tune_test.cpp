@@ -29,6 +29,14 @@ TEST_CASE("tune: shapes that the kernels have are taken, one that leaves rows ou
   Tuning large = right;
   large.matmul[1] = {1, 2048, 1};
   CHECK(refusal(large) != "");
+  if (device()->caps().integer_dot && !Tuning::of(device()->caps()).int8_products) {
+    // Products of integers are near enough, and logits differ from those of exact ones.
+    auto q8 = std::make_shared<ModelSpec>(read_model_spec(ModelFile::open(VKMOE_SOURCE_DIR "/models/vkmoe-default.gguf")));
+    TuningCheck of_integers(place_model(device(), *q8, [](uint64_t, uint64_t) {}), *q8);
+    Tuning integers = Tuning::gpu(device()->caps());
+    integers.int8_products = true;
+    CHECK(of_integers.refusal(integers, *of_integers.open(integers)).rfind("logit", 0) == 0);
+  }
   check_no_validation_messages();
 }
 

@@ -5,7 +5,7 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t arm = 0x13b5;  // vendor id
+constexpr uint32_t arm = 0x13b5, amd = 0x1002;  // vendor ids
 
 }  // namespace
 
@@ -39,7 +39,9 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.matmul[0] = {1, 4, 1};
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
-  t.staged = {few_registers ? 0u : 128u, 4, 17};  // fuller than half, it costs less than tiles of 8
+  // Fuller than half, it costs less than tiles of 8. 32 sums of an invocation save loads where there are registers for them.
+  t.staged = {few_registers ? 0u : 128u, 4, 17};
+  if (caps.vendor_id == amd) t.staged = {64, 8, 17};
   t.int8_products = caps.integer_dot_accelerated;
   t.whole_tile = few_registers ? TILE_HEIGHT_1 : TILE_HEIGHT_2;
   t.matmul_texels = false;
