@@ -35,18 +35,21 @@ ivec4 iq4_integers(uint w) {
 }
 vec4 iq4_levels(uint w) { return vec4(iq4_integers(w)); }
 
-// The same values as the four bytes of a word.
-uint packed_bytes(ivec4 v) {
-  uvec4 b = uvec4(v) & 255u;
+// The same as the four bytes of a word.
+uint iq4_bytes(uint w) {
+  uvec4 b = uvec4(iq4_integers(w)) & 255u;
   return b.x | b.y << 8 | b.z << 16 | b.w << 24;
 }
-uint iq4_bytes(uint w) { return packed_bytes(iq4_integers(w)); }
 
+// Twice values 4i .. 4i + 3 as the four bytes of a word; E2M1_INTEGER times what e2m1_times() is scaled by is their scale.
+#define E2M1_INTEGER (E2M1_BY_HALVES ? 1.0 / 32768 : 1.0)
 // Magnitudes 0 1 2 3 4 5 6 7 stand for 0 1 2 3 4 6 8 12, which is 0 1 2 5 more than four. All four bytes at once; none carries.
-uint e2m1_bytes(uint w) {
-  uint magnitude = w & 0x07070707u, low = w & 0x03030303u, ones = 0x01010101u;
+uint e2m1_bytes(uvec4 q, uint i) {
+  uint a = e2m1_halves(q, 2 * i), b = e2m1_halves(q, 2 * i + 1), ones = 0x01010101u;
+  uint magnitude = a >> 9 & 7 | a >> 17 & 0x700 | b << 7 & 0x70000 | b >> 1 & 0x7000000, low = magnitude & 0x03030303u;
+  uint signs = a >> 15 & 1 | a >> 23 & 0x100 | b << 1 & 0x10000 | b >> 7 & 0x1000000;
   uint more = low + ((low & low >> 1 & ones) << 1);
-  uint value = magnitude + (more & (w >> 2 & ones) * 7);
-  uint minus = w >> 3 & (magnitude | magnitude >> 1 | magnitude >> 2) & ones;  // not of zero
+  uint value = magnitude + (more & (magnitude >> 2 & ones) * 7);
+  uint minus = signs & (magnitude | magnitude >> 1 | magnitude >> 2) & ones;  // not of zero
   return (value ^ minus * 255) + minus;
 }
