@@ -302,7 +302,8 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
- * bytes, whether passes of many tokens may round to int8 ("int8_products", vkmoe_session_options.exact); with options.profile also by kernel time in nanoseconds, number of dispatches, and what they did at least,
+ * bytes, whether passes of many tokens may round to int8 ("int8_products", vkmoe_session_options.exact); with
+ * options.profile also by kernel time in nanoseconds, number of dispatches, and what they did at least,
  * counted from their shapes and the rows really routed: bytes read and written, floating-point operations. With
  * options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load",
  * the share of all kept assignments that each expert got; "importance", the sum of its weights (Shazeer et al. 2017,

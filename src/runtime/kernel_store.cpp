@@ -1,6 +1,7 @@
 #include "runtime/kernel_store.h"
 
 #include <algorithm>
+#include <system_error>
 
 #include "runtime/spirv.h"
 
@@ -106,7 +107,10 @@ void KernelStore::enqueue(Entry& entry) {
   entry.state = State::queued;
   queue_.push_back(&entry);
   size_t most_threads = std::max(1u, std::thread::hardware_concurrency()) - 1;
-  if (idle_threads_ == 0 && threads_.size() < most_threads && !stopping_) threads_.emplace_back([this] { work(); });
+  try {
+    if (queue_.size() > idle_threads_ && threads_.size() < most_threads && !stopping_) threads_.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {  // no more threads: those there are, or wait(), do it
+  }
   changed_.notify_all();
 }
 

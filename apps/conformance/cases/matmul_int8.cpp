@@ -1,5 +1,5 @@
-// quantize_rows: rows of x as int8, within half a step. matmul_int8: y = W x for such rows, in every format of integers, where
-// products are exact and only scales and sums in float32 round.
+// quantize_rows: rows of x as int8, within half a step. matmul_int8: y = W x for such rows, in every format of integers,
+// where products are exact and only scales and sums in float32 round.
 #include <cmath>
 
 #include "conformance/cases.h"
@@ -90,9 +90,9 @@ void check_quantize(Check& check, uint32_t n, uint32_t k, float odd) {
   check.close("sums", sums, want_sums, sum_bounds);
 }
 
-// W x of one row, and what scales and sums in float32 may be off: four roundings a block, of terms up to scale * integer +
-// minimum. Random integers span a third of their range at least, so that is at most 13 times the largest value of the 16 that
-// share a scale: 6 times their span, and the largest itself.
+// W x of one row, and what scales and sums in float32 may be off: four roundings a block, of terms up to scale * integer
+// + minimum. Random integers span a third of their range at least, so that is at most 13 times the largest value of the
+// 16 that share a scale: 6 times their span, and the largest itself.
 Product int8_product(const float* weights, const Int8Rows& x, size_t row, uint32_t k) {
   double sum = 0, norm = 0;
   for (uint32_t i = 0; i < k; i += 16) {
@@ -112,7 +112,8 @@ struct Job {
   bool shards;
 };
 
-std::vector<float> run(Check& check, const Weight& weight, Rows x, BufferView int8_x, uint32_t k, const Job& job, uint32_t n_rows) {
+std::vector<float> run(Check& check, const Weight& weight, Rows x, BufferView int8_x, uint32_t k, const Job& job,
+                       uint32_t n_rows) {
   Tuning tuning = Tuning::of(check.caps());
   tuning.staged = {job.lanes, job.lane_rows, 2};
   tuning.int8_products = true;
@@ -165,7 +166,8 @@ void check_int8(Check& check, const Format& format, const Job& job) {
 void add_quantize_rows(Cases& cases) {
   for (float odd : {1.5f, 3e38f, std::nanf(""), -INFINITY})
     for (uint32_t k : {32u, 360u, 1024u})
-      cases.push_back({"quantize_rows", cat("k=", k), cat("rows=19,with=", odd), k == 360, [=](Check& check) { check_quantize(check, 19, k, odd); }});
+      cases.push_back({"quantize_rows", cat("k=", k), cat("rows=19,with=", odd), k == 360,
+                       [=](Check& check) { check_quantize(check, 19, k, odd); }});
 }
 
 void add_matmul_int8(Cases& cases) {
@@ -175,10 +177,13 @@ void add_matmul_int8(Cases& cases) {
   const char* epilogues[] = {"", ",add", ",gated"};
   for (const Format* format : all_formats()) {
     if (!Device::has_kernel("matmul_int8_" + lower_name(*format))) continue;
-    for (const Job& job : jobs)
+    for (const Job& job : jobs) {
+      bool quick = &job == &jobs[0] || (&job == &jobs[1] && format->name == std::string("Q4_K"));
       cases.push_back({"matmul_int8", cat(lower_name(*format), ",lanes=", job.lanes, ",rows=", job.lane_rows),
-                       cat("n=", job.n, ",tokens=", job.n_rows, ",first=", job.x_first, epilogues[job.epilogue], job.shards ? ",shards" : ""),
-                       &job == &jobs[0] || (&job == &jobs[1] && format->name == std::string("Q4_K")), [=](Check& check) { check_int8(check, *format, job); }});
+                       cat("n=", job.n, ",tokens=", job.n_rows, ",first=", job.x_first, epilogues[job.epilogue],
+                           job.shards ? ",shards" : ""),
+                       quick, [=](Check& check) { check_int8(check, *format, job); }});
+    }
   }
 }
 
