@@ -236,7 +236,7 @@ def page(document):
              "smallest loop that holds the multiply-adds). Spilled registers are bold. ↑: more than the peer. First vkmoe, "
              "then the peer (llama.cpp's Vulkan backend, the kernels that it chooses for a small Qwen3-MoE). vkmoe's kernels are "
              "those for a device whose conversion of fp16 is exact, which is tried when one is opened (`half_probe.comp`); where "
-             "it is not, F16 and MXFP4 take 3 to 10 instructions a weight more. Mali G610 has no tiles of 32 tokens: their "
+             "it is not, F16 and MXFP4 take more. Mali G610 has no tiles of 32 tokens: their "
              "registers spill there.", "",
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
              *comparison(rows, gpus, ["decode"], "per_weight"), "",
