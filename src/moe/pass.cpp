@@ -12,8 +12,8 @@ void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y
 }
 
 // Rows 0 .. n_rows - 1 of x as int8, where one of the weights takes them so; of the rows up to n_tokens meet one matrix.
-BufferView as_int8(Recorder& r, const Activations& a, Rows x, uint32_t n_rows, const std::vector<const Weight*>& weights,
-                   uint32_t n_tokens) {
+std::optional<BufferView> as_int8(Recorder& r, const Activations& a, Rows x, uint32_t n_rows,
+                                  const std::vector<const Weight*>& weights, uint32_t n_tokens) {
   if (std::none_of(weights.begin(), weights.end(), [&](auto w) { return takes_int8(r, *w, n_tokens); })) return {};
   quantize_rows(r, x, a.int8_rows, n_rows, weights[0]->k);
   return a.int8_rows;
@@ -119,7 +119,7 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   uint32_t column = 0;
   std::vector<const Weight*> weights;
   for (const Weight& weight : layer.qkv) weights.push_back(&weight);
-  BufferView int8_x = as_int8(r, a, a.normed, n_tokens, weights, n_tokens);
+  std::optional<BufferView> int8_x = as_int8(r, a, a.normed, n_tokens, weights, n_tokens);
   for (const Weight& weight : layer.qkv) {
     matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column, .int8_x = int8_x});
     column += weight.n;

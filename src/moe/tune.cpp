@@ -154,7 +154,7 @@ std::string TuningCheck::wrong_product(const Tuning& tuning, const Sample& sampl
   Rows y = {device.create_buffer(uint64_t(room) * stride * 4, MemoryUse::device, "sampled y"), stride};
   device.upload(x.view.buffer, 0, sample.x.data(), sample.x.size() * 4);
   std::vector<float> row(y.stride), nothing(size_t(room) * y.stride, NAN);
-  Buffer int8_x = device.create_buffer(int8_rows_bytes(most_rows, w.k), MemoryUse::device, "sampled x as int8");
+  Buffer rounded = device.create_buffer(int8_rows_bytes(most_rows, w.k), MemoryUse::device, "sampled x as int8");
   for (auto [n_rows, int8] : {std::pair(TILE_HEIGHT_0, false), {TILE_HEIGHT_1, false}, {TILE_HEIGHT_2, false}, {TILE_HEIGHT_3, false},
                               {TILE_HEIGHT_3, true}}) {
     if (uint32_t(n_rows) > room) break;
@@ -162,8 +162,12 @@ std::string TuningCheck::wrong_product(const Tuning& tuning, const Sample& sampl
     Recording recording(device, "sampled products");
     Recorder recorder{device, recording, tuning};
     if (int8 && !takes_int8(recorder, w, n_rows)) break;
-    if (int8) quantize_rows(recorder, x, int8_x, n_rows, w.k);
-    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = uint32_t(n_rows), .int8_x = int8 ? int8_x : BufferView(), .y_batch = w.n});
+    std::optional<BufferView> int8_x;
+    if (int8) {
+      int8_x = rounded;
+      quantize_rows(recorder, x, rounded, n_rows, w.k);
+    }
+    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = uint32_t(n_rows), .int8_x = int8_x, .y_batch = w.n});
     recording.end();
     device.wait(device.submit({&recording}));
     for (uint32_t t = 0; t < uint32_t(n_rows); ++t) {

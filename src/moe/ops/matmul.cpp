@@ -130,7 +130,7 @@ void quantize_rows(Recorder& r, Rows x, BufferView y, uint32_t n_rows, uint32_t 
 
 void matmul(Recorder& r, const DenseMatmul& call) {
   uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : call.n_rows < r.tuning.staged_from() ? 2 : staged_height;
-  bool int8 = call.int8_x.buffer && takes_int8(r, call.weight, call.n_rows);
+  bool int8 = call.int8_x && takes_int8(r, call.weight, call.n_rows);
   const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue, call.activation.kind, int8);
   for (const WeightShard& shard : call.weight.shards) {
     MatmulParams p = params_of(call.weight, shard, call.x, call.y);
@@ -142,7 +142,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.y_batch = call.y_batch;
     p.activation = call.activation;
     Rows x = call.x;
-    if (int8) take_int8(call.weight, call.int8_x, x, p);
+    if (int8) take_int8(call.weight, *call.int8_x, x, p);
     uint32_t n_matrices = call.weight.n_experts;
     r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue, int8));
     r.recording.dispatch(kernel, bindings(kernel, call.weight, shard, x, call.y, shard.bases, shard.bases, shard.bases), p,
@@ -168,10 +168,10 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
       if (routing.n_tokens < least_rows(r, height)) continue;  // no expert has so many rows
-      bool int8 = height == staged_height && int8_x.buffer && takes_int8(r, weight, routing.n_tokens);
+      bool int8 = height == staged_height && int8_x && takes_int8(r, weight, routing.n_tokens);
       const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind, int8);
       Rows from = x;
-      if (int8) take_int8(weight, int8_x, from, p);
+      if (int8) take_int8(weight, *int8_x, from, p);
       p.tile_first = height * routing.tile_capacity;
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;

@@ -1,6 +1,8 @@
 // Records each kernel's work: one function per operation, in a file of the kernel's name. All shapes are outermost first,
 // all values float32 unless said otherwise.
 #pragma once
+#include <optional>
+
 #include "moe/weights.h"
 #include "runtime/kernel.h"
 #include "runtime/recording.h"
@@ -76,7 +78,7 @@ struct DenseMatmul {
   uint32_t n_rows = 1, x_first = 0, y_column = 0;
   uint32_t epilogue = EPILOGUE_STORE;
   float scale = 1;
-  BufferView int8_x = {};  // x by quantize_rows(), read in its place where takes_int8(); not with several matrices
+  std::optional<BufferView> int8_x;  // x by quantize_rows(), read in its place where takes_int8(); not with x_batch
   uint32_t x_batch = 0, y_batch = 0;  // weight has several matrices (heads): floats between their columns of x, and of y
   Activation activation = {};
 };
@@ -142,7 +144,7 @@ struct ExpertMatmul {
   bool scaled_input = false;  // x counts times the weight of its assignment
   uint32_t epilogue = EPILOGUE_STORE;
   Activation activation = {};
-  BufferView int8_x = {};     // as in DenseMatmul
+  std::optional<BufferView> int8_x;  // as in DenseMatmul
 };
 void expert_matmul(Recorder& r, const ExpertMatmul& call);
 
