@@ -141,8 +141,6 @@ const Kernel& Device::kernel(const std::string& name, const SpecConstants& const
   return impl_->kernels.get(name, constants);
 }
 
-bool Device::has_kernel(const std::string& name) { return find_kernel(name) != nullptr; }
-
 const Kernel& Device::kernel(const KernelBinary& binary, const SpecConstants& constants) {
   return impl_->kernels.get(binary, constants);
 }

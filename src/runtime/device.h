@@ -141,8 +141,6 @@ class Device {
   const Kernel& kernel(const std::string& name, const SpecConstants& constants = {});
   // The same for a module that is not embedded; it must stay where it is while the device lives.
   const Kernel& kernel(const KernelBinary& binary, const SpecConstants& constants = {});
-  // Whether a kernel of this name is embedded: not all are made for every weight format.
-  static bool has_kernel(const std::string& name);
   void wait(const std::vector<const Kernel*>& kernels);  // until they are compiled; throws where one cannot be
 
   // Executes recordings one after the other in one submission (the same one may stand several times); each sees the

@@ -29,7 +29,8 @@ struct KernelBinary {
 
 // All of them, sorted by name.
 const std::vector<KernelBinary>& embedded_kernels();
-const KernelBinary* find_kernel(const std::string& name);  // one of them; nullptr: there is none
+// One of them; nullptr where there is none: not every kernel is made for every weight format.
+const KernelBinary* find_kernel(const std::string& name);
 
 class Kernel {
  public:

@@ -176,7 +176,7 @@ void add_matmul_int8(Cases& cases) {
                       {100, 20, 0, 64, 4, EPILOGUE_GATED, false}};
   const char* epilogues[] = {"", ",add", ",gated"};
   for (const Format* format : all_formats()) {
-    if (!Device::has_kernel("matmul_int8_" + lower_name(*format))) continue;
+    if (!find_kernel("matmul_int8_" + lower_name(*format))) continue;
     for (const Job& job : jobs) {
       bool quick = &job == &jobs[0] || (&job == &jobs[1] && format->name == std::string("Q4_K"));
       cases.push_back({"matmul_int8", cat(lower_name(*format), ",lanes=", job.lanes, ",rows=", job.lane_rows),

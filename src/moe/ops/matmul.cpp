@@ -115,7 +115,7 @@ void note_tiles(Recorder& r, const Weight& weight, const WeightShard& shard, con
 }  // namespace
 
 bool takes_int8(const Recorder& r, const Weight& weight, uint32_t n_rows) {
-  return r.tuning.int8_products && n_rows >= r.tuning.staged_from() && Device::has_kernel(kernel_name(int8_stem, *weight.format));
+  return r.tuning.int8_products && n_rows >= r.tuning.staged_from() && find_kernel(kernel_name(int8_stem, *weight.format));
 }
 
 uint64_t int8_rows_bytes(uint64_t n_rows, uint32_t k) { return n_rows * ceil_div(k, 32) * INT8_QUADS * 16; }
