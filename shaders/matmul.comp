@@ -25,20 +25,31 @@ const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKEN
 
 shared float partial[SHARED_SIZE];  // (segment, own row, row lane, token)
 
-// Adds four values of k, from 4i on, to the sums of all rows and tokens. A macro, not a function: arrays whose size is a
-// specialization constant would be copied in and out.
-#define MULTIPLY_ADD(i) \
-  [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) { \
-    vec4 w = block_values(b[r], i); \
-    [[unroll]] for (uint t = 0; t < TOKENS; ++t) { \
-      precise float s = sum[r * TOKENS + t]; \
-      s = fma(w.x, xs[t].x, s); \
-      s = fma(w.y, xs[t].y, s); \
-      s = fma(w.z, xs[t].z, s); \
-      s = fma(w.w, xs[t].w, s); \
-      sum[r * TOKENS + t] = s; \
+// Adds four values of k, from 4i on, to the sums of all rows and tokens; x_at(t) is these of a row of x, HELD of which are
+// held at a time. A macro, not a function: arrays whose size is a specialization constant would be copied in and out.
+const uint HELD = TOKENS > 4 ? 4 : 1;  // what spills on neither Intel nor Mali, which have few registers
+#define MULTIPLY_ADD(i, x_at) \
+  vec4 w[OWN_ROWS]; \
+  [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) w[r] = block_values(b[r], i); \
+  [[unroll]] for (uint first = 0; first < TOKENS; first += HELD) { \
+    vec4 xs[HELD]; \
+    [[unroll]] for (uint t = 0; t < HELD; ++t) xs[t] = x_at(first + t); \
+    [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r) { \
+      [[unroll]] for (uint t = 0; t < HELD; ++t) { \
+        precise float s = sum[r * TOKENS + first + t]; \
+        s = fma(w[r].x, xs[t].x, s); \
+        s = fma(w[r].y, xs[t].y, s); \
+        s = fma(w[r].z, xs[t].z, s); \
+        s = fma(w[r].w, xs[t].w, s); \
+        sum[r * TOKENS + first + t] = s; \
+      } \
     } \
   }
+#ifdef TEXELS
+#define X_AT(t) subgroupShuffle(own_x[t], i)
+#else
+#define X_AT(t) x[x_base[t] + block * (BLOCK_ELEMS / 4) + i]
+#endif
 
 void main() {
   uint lane = gl_LocalInvocationID.x % ROW_LANES, split = gl_LocalInvocationID.x / ROW_LANES;
@@ -52,9 +63,10 @@ void main() {
 
   if (mine) {
     uint x_base[TOKENS], tile[TILES];
-    [[unroll]] for (uint t = 0; t < TOKENS; ++t) x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride + gl_WorkGroupID.z * p.x_batch;
-    [[unroll]] for (uint i = 0; i < TILES; ++i)
-      tile[i] = uint(clamp(first_tile + int(i), 0, shard_tiles - 1)) * p.tile_quads;
+    [[unroll]] for (uint t = 0; t < TOKENS; ++t)
+      x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride + batch() * p.x_batch;
+    [[unroll]] for (uint i = 0; i < TILES; ++i)  // a pair lies in one shard
+      tile[i] = (uint(clamp(first_tile + int(i / PAIR * PAIR), 0, shard_tiles - int(PAIR))) + i % PAIR) * p.tile_quads;
     uint segment_blocks = (p.blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;
     for (uint segment = split; segment < MATMUL_SEGMENTS; segment += SPLIT) {
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) sum[i] = 0.0;
@@ -64,19 +76,13 @@ void main() {
         [[unroll]] for (uint r = 0; r < OWN_ROWS; ++r)
           b[r] = block_load(tile[r / LANE_ROWS], tile[r / LANE_ROWS] * 4 + p.tail_word, block,
                             lane + (r % LANE_ROWS) * ROW_LANES);
-        vec4 xs[TOKENS];
 #ifdef TEXELS
         vec4 own_x[TOKENS];
         [[unroll]] for (uint t = 0; t < TOKENS; ++t)
           own_x[t] = texelFetch(x_texels, int(x_base[t] + block * (BLOCK_ELEMS / 4) + gl_LocalInvocationID.x));
 #endif
         [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-#ifdef TEXELS
-          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = subgroupShuffle(own_x[t], i);
-#else
-          [[unroll]] for (uint t = 0; t < TOKENS; ++t) xs[t] = x[x_base[t] + block * (BLOCK_ELEMS / 4) + i];
-#endif
-          MULTIPLY_ADD(i)
+          MULTIPLY_ADD(i, X_AT)
         }
       }
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) {
@@ -85,16 +91,15 @@ void main() {
       }
     }
   }
-  if (SPLIT > 1) {
-    barrier();
-    if (split == 0 && mine) {
+  if (SPLIT > 1) barrier();
+  if (split == 0) {
+    if (SPLIT > 1) {
       for (uint segment = 0; segment < MATMUL_SEGMENTS; ++segment) {
         [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i)
           total[i] += partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane];
       }
     }
-  }
-  if (split == 0 && mine) {
+    if (TOKENS > 1) job = find_job();  // again: kept through the loops, it would cost registers
     [[unroll]] for (uint i = 0; i < TILES; i += PAIR) {
       bool there = first_tile + int(i) >= 0 && first_tile + int(i) < shard_tiles;
       uint tile_row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS;

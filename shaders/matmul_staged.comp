@@ -24,7 +24,7 @@ void main() {
   uint x_base[LOADS];
   [[unroll]] for (uint i = 0; i < LOADS; ++i) {
     uint at = lane + i * LANES, slot = job.first + min(at / QUADS, job.rows - 1);
-    x_base[i] = x_row(slot) * p.x_stride + gl_WorkGroupID.z * p.x_batch + at % QUADS;
+    x_base[i] = x_row(slot) * p.x_stride + batch() * p.x_batch + at % QUADS;
   }
 
   precise float total[OUTPUTS], sum[OUTPUTS];

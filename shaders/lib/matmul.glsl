@@ -40,6 +40,9 @@ Job find_job() {
   return Job(gl_WorkGroupID.z, i * TOKENS, min(TOKENS, p.n_rows - i * TOKENS));
 }
 
+// Which matrix of several, each with columns of x and y of its own.
+uint batch() { return ROWS == ROWS_DENSE ? gl_WorkGroupID.z : 0; }
+
 uint x_row(uint slot) {
   if (ROWS == ROWS_DENSE) return p.x_first + slot;
   if (p.x_div == 0) return slot;
@@ -63,7 +66,7 @@ float gated(float gate, float up) {
 
 void store(Job job, uint token, uint row, float gate, float up) {
   if (token >= job.rows || row >= p.n) return;
-  uint slot = job.first + token, at = slot * p.y_stride + p.y_column + gl_WorkGroupID.z * p.y_batch + row;
+  uint slot = job.first + token, at = slot * p.y_stride + p.y_column + batch() * p.y_batch + row;
   if (p.scaled_input != 0) {  // the product is linear, so it may be scaled instead
     float weight = weights[ROWS == ROWS_SORTED ? sorted[slot] : slot];
     gate *= weight;
