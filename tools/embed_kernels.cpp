@@ -1,5 +1,6 @@
 // Build tool: turns SPIR-V modules into a .cpp that defines a list of KernelBinary (src/runtime/kernel.h), with what
-// SPIRV-Cross reflects of each: bindings and their use, push constants, specialization constants, workgroup size.
+// SPIRV-Cross reflects of each: bindings and their use, push constants, specialization constants, workgroup size. Cooperative
+// matrices are embedded in their KHR form.
 // embed_kernels [--function NAME] OUT.cpp A.spv B.spv ...
 #include <spirv.h>
 #include <spirv_cross_c.h>
@@ -14,6 +15,8 @@
 #include <stdexcept>
 #include <string>
 #include <vector>
+
+#include "cooperative_matrix.h"
 
 namespace {
 
@@ -49,7 +52,8 @@ class Reflection {
   explicit Reflection(Module& module) : module_(module) {
     if (spvc_context_create(&context_) != SPVC_SUCCESS) fail("SPIRV-Cross has no context");
     spvc_parsed_ir ir = nullptr;
-    check(spvc_context_parse_spirv(context_, module.words.data(), module.words.size(), &ir));
+    std::vector<uint32_t> words = vkmoe::CooperativeMatrices(module.words).as_vectors();
+    check(spvc_context_parse_spirv(context_, words.data(), words.size(), &ir));
     check(spvc_context_create_compiler(context_, SPVC_BACKEND_NONE, ir, SPVC_CAPTURE_MODE_TAKE_OWNERSHIP, &compiler_));
     check(spvc_compiler_create_shader_resources(compiler_, &resources_));
   }
@@ -254,6 +258,7 @@ int main(int argc, char** argv) {
       module.name = std::filesystem::path(arguments[i]).stem().string();
       module.words = read_words(arguments[i]);
       Reflection(module).run();
+      module.words = vkmoe::CooperativeMatrices(module.words).as_khr();
       modules.push_back(std::move(module));
     }
     subject.clear();
