@@ -171,7 +171,7 @@ def gather(arguments):
         environment["VKMOE_COMPILERS"] = str(arguments.compilers)
     for gpu in arguments.gpus:
         stats = arguments.work / f"vkmoe-{gpu}.txt"
-        run(gpu, [arguments.build / "compile_kernels", "--hot"], stats, {**environment, "VKMOE_VALIDATION": "1"})
+        run(gpu, [arguments.build / "compile_kernels", "--hot"], stats, {**environment, "VKMOE_VALIDATION": "names"})
         rows += table_rows(gpu, "vkmoe", stats)
         if arguments.peer:
             stats = arguments.work / f"peer-{gpu}.txt"

@@ -4,6 +4,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/cooperative_matrix.h"
+#include "runtime/instance.h"
+
 namespace vkmoe {
 namespace {
 
@@ -29,6 +32,13 @@ void chain(T& item, VkStructureType type, Next& head) {
   head.pNext = &item;
 }
 
+// Extensions of which kernels with cooperative matrices need all.
+bool may_have_matrices(const PhysicalDevice& device) {
+  return device.has(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME) && validation_knows(VK_MAKE_API_VERSION(0, 1, 3, 255)) &&
+         device.has(VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME, VK_API_VERSION_1_2) &&
+         device.has(VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, VK_API_VERSION_1_3);
+}
+
 void read_features(PhysicalDevice& device) {
   VkPhysicalDeviceFeatures2 features = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
   VkPhysicalDevice16BitStorageFeatures storage16 = {};
@@ -37,6 +47,9 @@ void read_features(PhysicalDevice& device) {
   VkPhysicalDeviceShaderIntegerDotProductFeatures integer_dot = {};
   VkPhysicalDeviceBufferDeviceAddressFeatures address = {};
   VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {};
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices = {};
+  VkPhysicalDeviceVulkanMemoryModelFeatures memory_model = {};
+  VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_sizes = {};
   chain(storage16, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES, features);
   if (device.has(VK_KHR_8BIT_STORAGE_EXTENSION_NAME, VK_API_VERSION_1_2)) {
     chain(storage8, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES, features);
@@ -53,6 +66,11 @@ void read_features(PhysicalDevice& device) {
   if (device.has(VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME)) {
     chain(executables, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR, features);
   }
+  if (may_have_matrices(device)) {
+    chain(matrices, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, features);
+    chain(memory_model, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES, features);
+    chain(subgroup_sizes, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES, features);
+  }
   vkGetPhysicalDeviceFeatures2(device.handle, &features);
   Caps& caps = device.caps;
   caps.storage16 = storage16.storageBuffer16BitAccess;
@@ -62,8 +80,10 @@ void read_features(PhysicalDevice& device) {
   caps.integer_dot = integer_dot.shaderIntegerDotProduct;
   caps.buffer_device_address = address.bufferDeviceAddress;
   caps.pipeline_statistics = executables.pipelineExecutableInfo;
-  // By name alone: the headers that vkmoe builds with may be older than the extension.
-  caps.cooperative_matrix = device.has("VK_KHR_cooperative_matrix");
+  if (matrices.cooperativeMatrix && caps.fp16 && memory_model.vulkanMemoryModelDeviceScope && subgroup_sizes.subgroupSizeControl &&
+      subgroup_sizes.computeFullSubgroups) {
+    caps.cooperative_matrix = find_matrix_shape(device.handle);
+  }
 }
 
 void read_properties(PhysicalDevice& device) {
@@ -104,6 +124,13 @@ void read_properties(PhysicalDevice& device) {
   caps.timestamp_ns = limits.timestampPeriod;
   caps.subgroup_size = subgroup.subgroupSize;
   caps.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : caps.subgroup_size;
+  // The least subgroup: what Intel's and AMD's matrix units work on. Workgroups of its kernels have 64 or 128 invocations, so
+  // at most 16 subgroups.
+  caps.cooperative_matrix.lanes = caps.min_subgroup_size;
+  if (!(sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) || sizes.maxComputeWorkgroupSubgroups < 16 ||
+      caps.min_subgroup_size < 8 || caps.subgroup_size > 64) {
+    caps.cooperative_matrix = {};
+  }
   if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
     caps.subgroup_arithmetic = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     caps.subgroup_ballot = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT;
@@ -200,8 +227,13 @@ void clamp_to_least(Caps& caps) {
   caps.unified_memory = false;
   caps.subgroup_arithmetic = caps.subgroup_ballot = caps.subgroup_shuffle = false;
   caps.fp16 = caps.int8 = caps.storage16 = caps.storage8 = caps.integer_dot = caps.integer_dot_accelerated = false;
-  caps.cooperative_matrix = caps.buffer_device_address = caps.pipeline_statistics = false;
+  caps.cooperative_matrix = {};
+  caps.buffer_device_address = caps.pipeline_statistics = false;
   caps.timestamps = false;
+}
+
+nlohmann::json to_json(const MatrixShape& s) {
+  return s.m ? nlohmann::json(cat(s.m, "x", s.n, "x", s.k)) : nlohmann::json(false);
 }
 
 nlohmann::json to_json(const PhysicalDevice& device, size_t index) {
@@ -243,7 +275,7 @@ nlohmann::json to_json(const PhysicalDevice& device, size_t index) {
                           {"storage8", caps.storage8},
                           {"integer_dot", caps.integer_dot},
                           {"integer_dot_accelerated", caps.integer_dot_accelerated},
-                          {"cooperative_matrix", caps.cooperative_matrix},
+                          {"cooperative_matrix", to_json(caps.cooperative_matrix)},
                           {"buffer_device_address", caps.buffer_device_address},
                           {"pipeline_statistics", caps.pipeline_statistics},
                           {"timestamps", caps.timestamps}};

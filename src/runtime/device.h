@@ -16,6 +16,12 @@ struct KernelBinary;
 struct DeviceImpl;
 struct BufferImpl;
 
+// Matrices that a subgroup of so many invocations multiplies at once: (m, k) of fp16 by (k, n) of fp16, added to (m, n) of
+// float32. m = 0: none.
+struct MatrixShape {
+  uint32_t m = 0, n = 0, k = 0, lanes = 0;
+};
+
 // What a device can do; filled once when it is opened. Sizes in bytes.
 struct Caps {
   std::string name, driver;
@@ -38,7 +44,8 @@ struct Caps {
   bool subgroup_arithmetic = false, subgroup_ballot = false, subgroup_shuffle = false;
   bool fp16 = false, int8 = false, storage16 = false, storage8 = false, integer_dot = false;
   bool integer_dot_accelerated = false;  // of four signed bytes in a word; else it is no faster than multiply-adds
-  bool cooperative_matrix = false, buffer_device_address = false, pipeline_statistics = false;
+  MatrixShape cooperative_matrix;      // none either where a workgroup cannot be made of whole subgroups of known size
+  bool buffer_device_address = false, pipeline_statistics = false;
   bool timestamps = false;
   double timestamp_ns = 0;             // nanoseconds per tick
   bool exact_halves = false;           // shaders' unpackHalf2x16 is exact for denormals, too: tried when it is opened
@@ -113,7 +120,8 @@ class Device {
   // selector: "" for the best, an index of list_devices(), or part of a name (case-insensitive). Fails with
   // VKMOE_ERROR_NO_DEVICE and a message that lists what there is.
   // VKMOE_VALIDATION=1 turns the validation layer on with synchronization validation, =gpu with GPU-assisted validation
-  // (fails if the layer is missing); its messages are counted, kept for validation_messages(), and printed to stderr.
+  // (fails if the layer is missing), =names gives objects their names alone, for other layers; its messages are counted,
+  // kept for validation_messages(), and printed to stderr.
   static std::shared_ptr<Device> open(const std::string& selector);
   ~Device();
 

@@ -2,11 +2,13 @@
 
 #include <cstring>
 
+#include "runtime/cooperative_matrix.h"
+
 namespace vkmoe {
 namespace {
 
 // Extensions and features to enable: all that Caps offers to the choice of kernels, and nothing else. (No kernel uses
-// cooperative matrices, buffer addresses or pipeline statistics yet.)
+// buffer addresses or pipeline statistics yet.)
 struct Enabled {
   std::vector<const char*> extensions;
   VkPhysicalDeviceFeatures2 features = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
@@ -16,6 +18,10 @@ struct Enabled {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES};
   VkPhysicalDeviceShaderIntegerDotProductFeatures integer_dot = {
       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+  VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+  VkPhysicalDeviceVulkanMemoryModelFeatures memory_model = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES};
+  VkPhysicalDeviceSubgroupSizeControlFeatures subgroup_sizes = {
+      VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
 
   template <class T>
   void chain(T& item) {
@@ -48,6 +54,18 @@ struct Enabled {
       integer_dot.shaderIntegerDotProduct = VK_TRUE;
       chain(integer_dot);
       extension(physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, VK_API_VERSION_1_3);
+    }
+    if (caps.cooperative_matrix.m) {
+      matrices.cooperativeMatrix = VK_TRUE;
+      // With the memory model barriers of the other kernels need a feature, too.
+      memory_model.vulkanMemoryModel = memory_model.vulkanMemoryModelDeviceScope = VK_TRUE;
+      subgroup_sizes.subgroupSizeControl = subgroup_sizes.computeFullSubgroups = VK_TRUE;
+      chain(matrices);
+      chain(memory_model);
+      chain(subgroup_sizes);
+      extensions.push_back(VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+      extension(physical, VK_KHR_VULKAN_MEMORY_MODEL_EXTENSION_NAME, VK_API_VERSION_1_2);
+      extension(physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, VK_API_VERSION_1_3);
     }
     for (const char* name :
          {"VK_KHR_portability_subset", VK_EXT_MEMORY_BUDGET_EXTENSION_NAME, VK_AMD_BUFFER_MARKER_EXTENSION_NAME,
@@ -95,7 +113,7 @@ Gpu::~Gpu() {
 }
 
 void Gpu::set_name(VkObjectType type, uint64_t handle, const std::string& name) const {
-  if (!instance->validation()) return;
+  if (!instance->names()) return;
   VkDebugUtilsObjectNameInfoEXT info = {VK_STRUCTURE_TYPE_DEBUG_UTILS_OBJECT_NAME_INFO_EXT};
   info.objectType = type;
   info.objectHandle = handle;

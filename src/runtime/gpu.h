@@ -16,7 +16,7 @@ struct Gpu {
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
 
-  // For the validation layer's messages; does nothing without it.
+  // For layers' messages; does nothing without them (Instance::names).
   void set_name(VkObjectType type, uint64_t handle, const std::string& name) const;
 
   std::shared_ptr<Instance> instance;

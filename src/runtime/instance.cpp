@@ -35,15 +35,17 @@ std::string validation_kind() {
   return value && std::strcmp(value, "0") != 0 ? value : "";
 }
 
-bool validation_wanted() { return !validation_kind().empty(); }
+bool names_wanted() { return !validation_kind().empty(); }
+bool validation_wanted() { return names_wanted() && validation_kind() != "names"; }
 
-bool has_layer(const char* name) {
+// Version of Vulkan that a layer knows; 0: there is no such layer.
+uint32_t layer_version(const char* name) {
   auto layers =
       enumerate<VkLayerProperties>("vkEnumerateInstanceLayerProperties", vkEnumerateInstanceLayerProperties);
   for (const auto& layer : layers) {
-    if (!std::strcmp(layer.layerName, name)) return true;
+    if (!std::strcmp(layer.layerName, name)) return layer.specVersion;
   }
-  return false;
+  return 0;
 }
 
 bool has_instance_extension(const char* name) {
@@ -102,14 +104,15 @@ void Instance::create() {
   VkValidationFeaturesEXT features = {VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT, &messenger, uint32_t(enabled.size()), enabled.data()};
   const char* layer = kValidationLayer;
   if (validation_wanted()) {
-    if (!has_layer(layer)) {
+    if (!layer_version(layer)) {
       fail(VKMOE_ERROR_NOT_FOUND, "VKMOE_VALIDATION is set, but the layer ", layer, " is not installed");
     }
     info.enabledLayerCount = 1;
     info.ppEnabledLayerNames = &layer;
     info.pNext = &features;
-    extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
   }
+  names_ = names_wanted();
+  if (names_) extensions.push_back(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
   info.enabledExtensionCount = uint32_t(extensions.size());
   info.ppEnabledExtensionNames = extensions.data();
 
@@ -139,6 +142,8 @@ std::vector<VkPhysicalDevice> Instance::physical_devices() const {
     return vkEnumeratePhysicalDevices(handle_, n, items);
   });
 }
+
+bool validation_knows(uint32_t version) { return !validation_wanted() || layer_version(kValidationLayer) >= version; }
 
 std::vector<std::string> all_validation_messages() {
   std::lock_guard lock(message_log().mutex);

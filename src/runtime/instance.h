@@ -19,6 +19,7 @@ class Instance {
 
   std::vector<VkPhysicalDevice> physical_devices() const;
   bool validation() const { return messenger_ != VK_NULL_HANDLE; }
+  bool names() const { return names_; }  // objects' names are of use: to the layer, or to another (VKMOE_VALIDATION=names)
   VkInstance handle() const { return handle_; }
 
  private:
@@ -26,7 +27,11 @@ class Instance {
   void create();
   VkInstance handle_ = VK_NULL_HANDLE;
   VkDebugUtilsMessengerEXT messenger_ = VK_NULL_HANDLE;
+  bool names_ = false;
 };
+
+// Whether the validation layer knows this version of Vulkan, or is off. It takes what came later for errors.
+bool validation_knows(uint32_t version);
 
 // All messages of this process, so that those about a device that was closed are not lost.
 std::vector<std::string> all_validation_messages();

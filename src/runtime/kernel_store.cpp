@@ -8,6 +8,8 @@
 namespace vkmoe {
 namespace {
 
+constexpr uint32_t kCooperativeMatrix = 6022;  // SPIR-V capability
+
 // Whether what a module declares was enabled with the device; Vulkan leaves undefined what happens otherwise.
 bool capability_enabled(uint32_t capability, const Caps& caps) {
   switch (capability) {
@@ -35,6 +37,9 @@ bool capability_enabled(uint32_t capability, const Caps& caps) {
     case 6018:  // DotProductInput4x8BitPacked
     case 6019:  // DotProduct
       return caps.integer_dot;
+    case 5345:  // VulkanMemoryModel
+    case kCooperativeMatrix:
+      return caps.cooperative_matrix.m;
     default:
       return false;
   }
@@ -245,6 +250,15 @@ VkPipeline KernelStore::create_pipeline(const Kernel& kernel) {
   info.stage.pName = "main";
   info.stage.pSpecializationInfo = &specialization;
   info.layout = static_cast<VkPipelineLayout>(kernel.layout);
+  // Matrices belong to whole subgroups, and their kernels reckon with a size of these.
+  VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroup = {
+      VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO};
+  subgroup.requiredSubgroupSize = gpu_.caps().cooperative_matrix.lanes;
+  std::vector<uint32_t> capabilities = spirv_capabilities(binary);
+  if (std::count(capabilities.begin(), capabilities.end(), kCooperativeMatrix)) {
+    info.stage.flags = VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT;
+    info.stage.pNext = &subgroup;
+  }
   check(vkCreateShaderModule(gpu_.device, &module_info, nullptr, &info.stage.module), "vkCreateShaderModule");
   VkPipeline pipeline = VK_NULL_HANDLE;
   VkResult result = vkCreateComputePipelines(gpu_.device, cache_.handle(), 1, &info, nullptr, &pipeline);

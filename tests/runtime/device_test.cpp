@@ -80,7 +80,7 @@ TEST_CASE("VKMOE_CAPS=least is the least device") {
   CHECK(caps.max_binding_bytes == 128 << 20);
   CHECK(caps.max_push_bytes == 128);
   CHECK(caps.max_storage_buffers == 8);
-  CHECK(!(caps.fp16 || caps.int8 || caps.storage16 || caps.storage8 || caps.integer_dot || caps.cooperative_matrix));
+  CHECK(!(caps.fp16 || caps.int8 || caps.storage16 || caps.storage8 || caps.integer_dot || caps.cooperative_matrix.m));
   CHECK(!(caps.subgroup_arithmetic || caps.subgroup_ballot || caps.subgroup_shuffle || caps.buffer_device_address));
   CHECK(!caps.unified_memory);
   CHECK(device->create_buffer(64, MemoryUse::device, "weights").mapped() == nullptr);

@@ -36,7 +36,7 @@ fi
 [[ -f $icd ]] || { echo "as_gpu.sh: there is no $icd; see tools/compilers/README.md" >&2; exit 3; }
 # The validation layer, where it is on, must lie above ours: first by name, and found first.
 above=
-[[ ${VKMOE_VALIDATION:-0} == 0 ]] || above=VK_LAYER_KHRONOS_validation:
+[[ ${VKMOE_VALIDATION:-0} == @(0|names) ]] || above=VK_LAYER_KHRONOS_validation:
 exec env "$choice" ${more:+"$more"} ${preload:+"$preload"} PAN_I_WANT_A_BROKEN_VULKAN_DRIVER=1 VK_ICD_FILENAMES="$icd" \
   VK_DRIVER_FILES="$icd" VK_LAYER_PATH="/usr/share/vulkan/explicit_layer.d:$layers" VK_INSTANCE_LAYERS="${above}VK_LAYER_VKMOE_compilers" \
   NODEVICE_SELECT=1 MESA_SHADER_CACHE_DISABLE=true "$@"
