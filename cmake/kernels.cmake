@@ -1,6 +1,6 @@
 # Every shaders/*.comp becomes SPIR-V, is checked by spirv-val and embedded with its reflection (tools/embed_kernels.cpp).
 # A kernel that reads weights (it includes quant/format.glsl, itself or by lib/*matmul.glsl) is compiled once per weight format, as
-# NAME_FORMAT (with INT8 per format of integers), and each kernel that has a variant for TEXELS once more, as NAME_texels or NAME_texels_FORMAT.
+# NAME_FORMAT (with INT8 per format of integers, with HALVES per format of at most fp16's bits), and each kernel that has a variant for TEXELS once more, as NAME_texels or NAME_texels_FORMAT.
 find_program(GLSLANG glslangValidator REQUIRED)
 find_program(SPIRV_VAL spirv-val REQUIRED)
 find_program(SPIRV_OPT spirv-opt REQUIRED)
@@ -37,11 +37,13 @@ foreach(source ${kernel_sources})
   get_filename_component(stem ${source} NAME_WE)
   file(STRINGS ${source} reads_weights REGEX "#include \"(quant/format|lib/matmul|lib/tall_matmul).glsl\"")
   file(STRINGS ${source} reads_integers REGEX "#define INT8$")
+  file(STRINGS ${source} reads_halves REGEX "#define HALVES$")
   file(STRINGS ${source} has_texels_variant REGEX "#ifdef TEXELS")
   if(reads_weights)
     foreach(format ${VKMOE_FORMATS})
       file(STRINGS shaders/quant/${format}.glsl has_integers REGEX "#define INT8_SCALES")
-      if(reads_integers AND NOT has_integers)
+      file(STRINGS shaders/quant/${format}.glsl has_wide_values REGEX "#define WIDE_VALUES")
+      if((reads_integers AND NOT has_integers) OR (reads_halves AND has_wide_values))
         continue()
       endif()
       string(TOUPPER ${format} upper)

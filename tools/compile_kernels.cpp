@@ -53,17 +53,17 @@ class Compiler {
         if (options_.hot && n_tokens == TILE_HEIGHT_1) continue;
         record("matmul", tuning, [&](Recorder& r) {
           matmul(r, {.weight = weight, .x = rows(), .y = rows(), .n_rows = n_tokens, .epilogue = epilogue});
-          if (takes_int8(r, weight, n_tokens))
-            matmul(r, {.weight = weight, .x = rows(), .y = rows(), .n_rows = n_tokens, .epilogue = epilogue, .int8_x = any_});
+          if (products_of(r, weight, n_tokens) != Products::exact)
+            matmul(r, {.weight = weight, .x = rows(), .y = rows(), .n_rows = n_tokens, .epilogue = epilogue, .rounded_x = any_});
         });
       }
       if (epilogue == EPILOGUE_ADD) continue;  // experts are added by combine()
       for (uint32_t n_tokens : {TILE_HEIGHT_0, TILE_HEIGHT_2, TILE_HEIGHT_3}) {
         record("expert_matmul", tuning, [&](Recorder& r) {
           expert_matmul(r, {.weight = weight, .x = rows(), .y = rows(), .routing = routing(n_tokens), .use = 0, .epilogue = epilogue});
-          if (takes_int8(r, weight, n_tokens))
+          if (products_of(r, weight, n_tokens) != Products::exact)
             expert_matmul(r, {.weight = weight, .x = rows(), .y = rows(), .routing = routing(n_tokens), .use = 0,
-                              .epilogue = epilogue, .int8_x = any_});
+                              .epilogue = epilogue, .rounded_x = any_});
         });
       }
     }

@@ -5,8 +5,8 @@ namespace vkmoe::conformance {
 Cases all_cases() {
   Cases cases;
   for (auto add : {add_embed, add_add_positions, add_norms, add_rope_cache, add_latent_cache, add_attention, add_begin_step, add_gate,
-                   add_router, add_capacity, add_sort, add_matmul, add_quantize_rows,
-                   add_matmul_int8, add_combine, add_moe_layer, add_sample, add_roofline})
+                   add_router, add_capacity, add_sort, add_matmul, add_round_rows,
+                   add_matmul_rounded, add_combine, add_moe_layer, add_sample, add_roofline})
     add(cases);
   return cases;
 }

@@ -9,11 +9,10 @@ namespace {
 
 // Random bits make good blocks of any format, except where a scale is not finite, so large that sums overflow or so small
 // that a device may flush it to zero.
-void fill_block(const Format& format, std::mt19937& random, bool alike, uint8_t* block) {
+void fill_block(const Format& format, std::mt19937& random, bool alike, Range range, uint8_t* block) {
   std::vector<float> values(format.block_elems);
-  float most = 1e9f, least = 1e-30f;
-  if (alike) most = 2, least = 0.125f;
-  auto good = [&](float v) { return (v == 0 && !alike) || (std::abs(v) < most && std::abs(v) > least); };
+  if (alike) range = {0.125f, 2};
+  auto good = [&](float v) { return (v == 0 && !alike) || (std::abs(v) < range.most && std::abs(v) > range.least); };
   do {
     for (uint32_t i = 0; i < format.block_bytes; ++i) block[i] = uint8_t(random());
     format.decode(block, values.data());
@@ -22,9 +21,9 @@ void fill_block(const Format& format, std::mt19937& random, bool alike, uint8_t*
 
 }  // namespace
 
-RandomMatrix::RandomMatrix(Check& check, const Format& format, uint32_t experts, uint32_t n, uint32_t k, bool alike)
+RandomMatrix::RandomMatrix(Check& check, const Format& format, uint32_t experts, uint32_t n, uint32_t k, bool alike, Range range)
     : values(size_t(experts) * n * k), bytes_(size_t(experts) * n * row_bytes(format, k)) {
-  for (size_t at = 0; at < bytes_.size(); at += format.block_bytes) fill_block(format, check.random, alike && format.block_elems == 1, &bytes_[at]);
+  for (size_t at = 0; at < bytes_.size(); at += format.block_bytes) fill_block(format, check.random, alike && format.block_elems == 1, range, &bytes_[at]);
   for (size_t r = 0; r < size_t(experts) * n; ++r)
     decode_row(format, &bytes_[r * row_bytes(format, k)], 0, k, &values[r * k]);
   tensor_ = {"weight", &format, {experts, n, k}, bytes_.data(), bytes_.size()};

@@ -5,10 +5,13 @@
 namespace vkmoe::conformance {
 
 // Matrices (experts, n, k) of random blocks, with the float32 values that the CPU decodes them to.
-// alike: values that stand alone are of like size, so that each of them matters in a sum.
+// alike: values that stand alone are of like size, so that each of them matters in a sum. range: magnitudes of what is not zero.
+struct Range {
+  float least = 1e-30f, most = 1e9f;
+};
 class RandomMatrix {
  public:
-  RandomMatrix(Check& check, const Format& format, uint32_t experts, uint32_t n, uint32_t k, bool alike = false);
+  RandomMatrix(Check& check, const Format& format, uint32_t experts, uint32_t n, uint32_t k, bool alike = false, Range range = {});
   RandomMatrix(const RandomMatrix&) = delete;
 
   Matrix matrix, decoded;     // in the format; as F32

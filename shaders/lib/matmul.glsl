@@ -1,5 +1,4 @@
-// What matmul.comp, matmul_staged.comp and matmul_int8.comp share: the buffers, which rows of W and x a workgroup takes, and what becomes of
-// the products.
+// What matmul*.comp share: the buffers, which rows of W and x a workgroup takes, and what becomes of the products.
 layout(constant_id = 2) const uint TOKENS = LEAST_TOKENS;  // rows of x that a workgroup takes
 layout(constant_id = 3) const uint ROWS = ROWS_DENSE;
 layout(constant_id = 4) const uint EPILOGUE = EPILOGUE_STORE;
@@ -11,8 +10,8 @@ const uint PAIR = EPILOGUE == EPILOGUE_GATED ? 2 : 1;
 layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
 #ifdef TEXELS
 layout(binding = 2) uniform samplerBuffer x_texels;            // (rows, x_stride) f32
-#elif defined(INT8)
-layout(binding = 2) readonly buffer X { uvec4 x[]; };          // (rows, blocks, INT8_QUADS): quantize_rows.comp
+#elif defined(INT8) || defined(HALVES)
+layout(binding = 2) readonly buffer X { uvec4 x[]; };          // (rows, x_stride): quantize_rows.comp, half_rows.comp
 #else
 layout(binding = 2) readonly buffer X { vec4 x[]; };
 #endif

@@ -1,5 +1,5 @@
-// What matmul_staged.comp and matmul_int8.comp share beside lib/matmul.glsl: workgroups of TILES tiles of W and TOKENS rows of x,
-// of which an invocation multiplies LANE_ROWS rows by LANE_TOKENS rows.
+// What matmul_staged.comp, matmul_int8.comp and matmul_coopmat.comp share beside lib/matmul.glsl: workgroups of TILES tiles of
+// W and TOKENS rows of x, of which an invocation multiplies LANE_ROWS rows by LANE_TOKENS rows.
 layout(local_size_x = 128, local_size_x_id = 0) in;  // one or two invocations for a row of W
 layout(constant_id = 0) const uint LANES = 128;
 layout(constant_id = 1) const uint LANE_ROWS = 4;  // rows of W of an invocation

@@ -10,3 +10,4 @@ vec4 block_values(Block b, uint i) {
   uvec2 w = (i & 1) == 0 ? q.xy : q.zw;
   return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
 }
+#define WIDE_VALUES  // not values of fp16

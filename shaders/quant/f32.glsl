@@ -6,3 +6,4 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
   return b;
 }
 vec4 block_values(Block b, uint i) { return uintBitsToFloat(b.q[i]); }
+#define WIDE_VALUES  // not values of fp16

@@ -2,8 +2,8 @@
 // block_load(first quad of the tile, first tail word of the tile, block, row in the tile) and block_values(Block, i):
 // values 4i .. 4i + 3, the same bits as the CPU's decode. i is a constant once loops are unrolled. Where values are small integers
 // times a scale, less a minimum, INT8_SCALES says how many of both 32 values have: int8_values(Block, i) are four of them as
-// signed bytes, int8_scales and, with INT8_MINIMA, int8_minima those of the first and the second 16 values. The including
-// shader declares p, whose shard_tiles and tile_quads say where the codebook lies.
+// signed bytes, int8_scales and, with INT8_MINIMA, int8_minima those of the first and the second 16 values. WIDE_VALUES:
+// fp16 is too little for them. The including shader declares p, whose shard_tiles and tile_quads say where the codebook lies.
 #include "shared/formats.h"
 #define BLOCK_ELEMS 32
 #include "lib/weights.glsl"

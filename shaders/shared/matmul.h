@@ -1,4 +1,5 @@
-// Interface of matmul*.comp: y = W x for one matrix or for the experts that tokens chose; and of quantize_rows.comp.
+// Interface of matmul*.comp: y = W x for one matrix or for the experts that tokens chose; and of quantize_rows.comp and
+// half_rows.comp.
 #ifndef VKMOE_SHARED_MATMUL_H
 #define VKMOE_SHARED_MATMUL_H
 #include "shared/formats.h"
@@ -11,6 +12,9 @@
 // 16-byte units of 32 values of a row of x as quantize_rows.comp writes them: 32 int8, then as float32 their scale, and the
 // scale times the sum of the first 16, of the second 16 and of all.
 #define INT8_QUADS 3
+// 16-byte units of 32 values of a row of x as half_rows.comp writes them: fp16. After the last comes one whose first word is the
+// row's scale, as float32.
+#define HALF_QUADS 4
 
 // Which rows of x meet which expert.
 #define ROWS_DENSE 0   // expert z of the dispatch; row i of x gives row i of y

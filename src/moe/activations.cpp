@@ -54,10 +54,13 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("shared logit", rows(shared_rows, 1));
   add("shared ids", shared_rows * 4);
   add("shared weights", shared_rows * 4);
-  uint64_t most_int8 = int8_rows_bytes(assignments, h.expert_ff);
-  for (uint32_t k : {h.hidden, h.attended_dim(), h.latent.q_rank, dense ? h.dense_ff : 0, h.shared_ff})
-    most_int8 = std::max(most_int8, int8_rows_bytes(chunk, k));
-  add("rows as int8", most_int8);
+  uint64_t most_rounded = 16;
+  for (Products products : {Products::int8, Products::fp16}) {
+    most_rounded = std::max(most_rounded, rounded_rows_bytes(products, assignments, h.expert_ff));
+    for (uint32_t k : {h.hidden, h.attended_dim(), h.latent.q_rank, dense ? h.dense_ff : 0, h.shared_ff})
+      most_rounded = std::max(most_rounded, rounded_rows_bytes(products, chunk, k));
+  }
+  add("rounded rows", most_rounded);
   uint64_t row_bytes = h.bidirectional ? 16 : h.vocab * 4ull;  // an encoder has no logits
   add("logits", row_bytes);
   add("adjusted logits", row_bytes);
@@ -163,7 +166,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   shared_logit = rows(1);
   shared_ids = next();
   shared_weights = next();
-  int8_rows = next();
+  rounded_rows = next();
   logits = next();
   adjusted = next();
   all_logits = next();

@@ -42,7 +42,7 @@ struct Activations {
   Rows shared_out;     // (chunk, hidden)
   Rows shared_logit;   // (chunk, 1), then its sigmoid
   Buffer shared_ids, shared_weights;  // (chunk): always 0; sigmoid of the logit
-  Buffer int8_rows;    // what a matmul of many rows multiplies, as int8 (quantize_rows.comp)
+  Buffer rounded_rows;  // what a matmul of many rows multiplies, as int8 or fp16 (round_rows())
   Buffer logits;       // (vocab): of the last row
   Buffer adjusted;     // (vocab): after the repetition penalty
   Buffer all_logits;   // (logits_rows, vocab)

@@ -41,7 +41,7 @@ void record_decode_step(Recorder& r, const Model& model, const Activations& a) {
 
 Tuning choose_tuning(const Model& model, bool exact) {
   Tuning tuning = tuning_for(model);
-  if (exact) tuning.int8_products = false;
+  if (exact) tuning.products = Products::exact;
   return tuning;
 }
 
@@ -328,7 +328,6 @@ nlohmann::json DeviceSession::stats() const {
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},
           {"tuning", to_json(tuning_)},
-          {"int8_products", tuning_.int8_products},
           {"kernels", kernels},
           {"routing", routing_json()}};
 }

@@ -16,7 +16,7 @@ void compile_for_session(const Model& shapes, uint32_t capacity_tokens, uint32_t
 class DeviceSession : public Session {
  public:
   // chunk_tokens: most tokens of a pass; 0: chosen. Without a tuning: what is stored for the device and the model's shapes,
-  // else the built-in one; exact: without what would change logits (Tuning::int8_products).
+  // else the built-in one; exact: without what would change logits (Tuning::products).
   DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile, bool exact = false);
   DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool profile,
                 const Tuning& tuning);

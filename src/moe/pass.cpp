@@ -11,17 +11,21 @@ void record_norm(Recorder& r, const Hyper& h, Rows x, BufferView weights, Rows y
   else rmsnorm(r, x, weights, y, n_rows, x_first, h.hidden, h.rms_epsilon);
 }
 
-// Rows 0 .. n_rows - 1 of x as int8, where one of the weights takes them so; of the rows up to n_tokens meet one matrix.
-std::optional<BufferView> as_int8(Recorder& r, const Activations& a, Rows x, uint32_t n_rows,
+// Rows 0 .. n_rows - 1 of x rounded, where one of the weights takes them so; of the rows up to n_tokens meet one matrix.
+std::optional<BufferView> rounded(Recorder& r, const Activations& a, Rows x, uint32_t n_rows,
                                   const std::vector<const Weight*>& weights, uint32_t n_tokens) {
-  if (std::none_of(weights.begin(), weights.end(), [&](auto w) { return takes_int8(r, *w, n_tokens); })) return {};
-  quantize_rows(r, x, a.int8_rows, n_rows, weights[0]->k);
-  return a.int8_rows;
+  for (const Weight* weight : weights) {
+    Products products = products_of(r, *weight, n_tokens);
+    if (products == Products::exact) continue;
+    round_rows(r, products, x, a.rounded_rows, n_rows, weight->k);
+    return a.rounded_rows;
+  }
+  return {};
 }
 
-// One matmul of all tokens, its rows of x as int8 where it takes them so.
+// One matmul of all tokens, its rows of x rounded where it takes them so.
 void record_matmul(Recorder& r, const Activations& a, DenseMatmul call) {
-  call.int8_x = as_int8(r, a, call.x, call.n_rows, {&call.weight}, call.n_rows);
+  call.rounded_x = rounded(r, a, call.x, call.n_rows, {&call.weight}, call.n_rows);
   matmul(r, call);
 }
 
@@ -119,9 +123,9 @@ void record_attention(Recorder& r, const Model& model, const Activations& a, uin
   uint32_t column = 0;
   std::vector<const Weight*> weights;
   for (const Weight& weight : layer.qkv) weights.push_back(&weight);
-  std::optional<BufferView> int8_x = as_int8(r, a, a.normed, n_tokens, weights, n_tokens);
+  std::optional<BufferView> rounded_x = rounded(r, a, a.normed, n_tokens, weights, n_tokens);
   for (const Weight& weight : layer.qkv) {
-    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column, .int8_x = int8_x});
+    matmul(r, {.weight = weight, .x = a.normed, .y = a.qkv, .n_rows = n_tokens, .y_column = column, .rounded_x = rounded_x});
     column += weight.n;
   }
   if (h.latent.kv_rank) record_latent_attention(r, model, a, n_tokens, index);
@@ -203,9 +207,9 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
   record_routing(r, model, a, layer, routing);
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
                     .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation,
-                    .int8_x = as_int8(r, a, a.normed, n_tokens, {&layer.gate_up}, n_tokens)});
+                    .rounded_x = rounded(r, a, a.normed, n_tokens, {&layer.gate_up}, n_tokens)});
   expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1,
-                    .int8_x = as_int8(r, a, a.expert_hidden, n_tokens * routing.top_k, {&layer.down}, n_tokens)});
+                    .rounded_x = rounded(r, a, a.expert_hidden, n_tokens * routing.top_k, {&layer.down}, n_tokens)});
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
   if (h.post_norms) {
     combine(r, a.normed, a.expert_out, h.hidden, routing, h.residual_scale, false, !h.scaled_expert_input);

@@ -41,9 +41,13 @@ std::vector<Candidate> candidates(const TunedPass& pass, const Tuning& built_in,
                    }});
   }
   if (pass.height == TILE_HEIGHTS - 1) {
+    for (Products products : {Products::exact, Products::int8, Products::fp16}) {
+      if (!built_in.staged.lanes || products == built_in.products || !possible(products, caps)) continue;
+      all.push_back({cat("products of ", products_name(products)), [products](Tuning& t) { t.products = products; }});
+    }
     for (const Tuning::Staged& staged : {Tuning::Staged{128, 4}, {128, 8}, {64, 4}, {64, 8}, {0, 4}}) {
       Tuning::Staged shape = {staged.lanes, staged.lane_rows, built_in.staged.from};
-      if (built_in.int8_products && !shape.lanes) continue;  // it would take the integers away, too
+      if (built_in.products != Products::exact && !shape.lanes) continue;  // it would take these products away, too
       if (possible(shape, caps)) all.push_back({text_of(shape), [shape](Tuning& t) { t.staged = shape; }});
     }
     return all;
@@ -97,7 +101,15 @@ TuningCheck::TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec) : 
     if (!wrong.empty())
       fail(VKMOE_ERROR_INTERNAL, "the built-in shapes: ", wrong, " on ", model->device->caps().name);
   }
-  built_in_ = logits(*open(tuning));
+  built_in_logits(tuning.products);
+}
+
+const std::vector<float>& TuningCheck::built_in_logits(Products products) {
+  std::vector<float>& found = built_in_[int(products)];
+  Tuning tuning = Tuning::of(model_->device->caps());
+  tuning.products = products;
+  if (found.empty()) found = logits(*open(tuning));
+  return found;
 }
 
 std::unique_ptr<DeviceSession> TuningCheck::open(const Tuning& tuning) const {
@@ -108,7 +120,7 @@ void TuningCheck::add_sample(const Weight& weight, const Matrix& matrix) {
   std::mt19937 random(2);
   std::uniform_real_distribution<float> uniform(-1, 1);
   uint32_t stride = row_stride(weight.k);
-  Sample sample = {&weight, std::vector<float>(size_t(most_rows) * stride), {}, {}, {}, {}};
+  Sample sample = {&weight, std::vector<float>(size_t(most_rows) * stride), {}, {}, {}};
   for (uint32_t t = 0; t < most_rows; ++t)
     for (uint32_t i = 0; i < weight.k; ++i) sample.x[size_t(t) * stride + i] = uniform(random);
   std::vector<std::vector<float>> rows;
@@ -126,11 +138,14 @@ void TuningCheck::add_sample(const Weight& weight, const Matrix& matrix) {
   }
   for (uint32_t t = 0; t < most_rows; ++t) {
     for (const std::vector<float>& row : rows) {
-      double sum = row.back(), norm = std::abs(sum), most = 0, weights = 0, rounded = 0;
+      double sum = row.back(), norm = std::abs(sum), most = 0, weights = 0, rounded = 0, halved = 0;
       for (uint32_t i = 0; i < weight.k; ++i) {
         double x = sample.x[size_t(t) * stride + i], product = double(row[i]) * x;
         sum += product;
         norm += std::abs(product);
+        // Both to fp16, x scaled to below 1: shaders may round either way, and flush denormals.
+        halved += std::abs(row[i]) * std::max(std::abs(x) * 0x1p-11, 0x1p-28) * 1.001;
+        halved += std::abs(x) * std::max(std::abs(double(row[i])) * 0x1p-10, 0x1p-14);
         most = std::max(most, std::abs(x));
         weights += std::abs(double(row[i]));
         if (i % 32 < 31 && i + 1 < weight.k) continue;  // 32 values share a step of x
@@ -138,8 +153,10 @@ void TuningCheck::add_sample(const Weight& weight, const Matrix& matrix) {
         most = weights = 0;
       }
       sample.want.push_back(sum);
-      sample.bound.push_back(norm * (weight.k + 8) * 0x1p-24);
-      sample.int8_bound.push_back(sample.bound.back() + rounded);
+      double exact = norm * (weight.k + 8) * 0x1p-24;
+      sample.bounds[int(Products::exact)].push_back(exact);
+      sample.bounds[int(Products::int8)].push_back(exact + rounded);
+      sample.bounds[int(Products::fp16)].push_back(2 * exact + halved);  // matrix units may round sums towards zero
     }
   }
   samples_.push_back(std::move(sample));
@@ -154,29 +171,31 @@ std::string TuningCheck::wrong_product(const Tuning& tuning, const Sample& sampl
   Rows y = {device.create_buffer(uint64_t(room) * stride * 4, MemoryUse::device, "sampled y"), stride};
   device.upload(x.view.buffer, 0, sample.x.data(), sample.x.size() * 4);
   std::vector<float> row(y.stride), nothing(size_t(room) * y.stride, NAN);
-  Buffer rounded = device.create_buffer(int8_rows_bytes(most_rows, w.k), MemoryUse::device, "sampled x as int8");
-  for (auto [n_rows, int8] : {std::pair(TILE_HEIGHT_0, false), {TILE_HEIGHT_1, false}, {TILE_HEIGHT_2, false}, {TILE_HEIGHT_3, false},
-                              {TILE_HEIGHT_3, true}}) {
+  Buffer buffer;
+  for (auto [n_rows, round] : {std::pair(TILE_HEIGHT_0, false), {TILE_HEIGHT_1, false}, {TILE_HEIGHT_2, false}, {TILE_HEIGHT_3, false},
+                               {TILE_HEIGHT_3, true}}) {
     if (uint32_t(n_rows) > room) break;
     device.upload(y.view.buffer, 0, nothing.data(), nothing.size() * 4);
     Recording recording(device, "sampled products");
     Recorder recorder{device, recording, tuning};
-    if (int8 && !takes_int8(recorder, w, n_rows)) break;
-    std::optional<BufferView> int8_x;
-    if (int8) {
-      int8_x = rounded;
-      quantize_rows(recorder, x, rounded, n_rows, w.k);
+    Products products = round ? products_of(recorder, w, n_rows) : Products::exact;
+    if (round && products == Products::exact) break;
+    std::optional<BufferView> rounded_x;
+    if (round) {
+      buffer = device.create_buffer(rounded_rows_bytes(products, most_rows, w.k), MemoryUse::device, "sampled x, rounded");
+      rounded_x = buffer;
+      round_rows(recorder, products, x, buffer, n_rows, w.k);
     }
-    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = uint32_t(n_rows), .int8_x = int8_x, .y_batch = w.n});
+    matmul(recorder, {.weight = w, .x = x, .y = y, .n_rows = uint32_t(n_rows), .rounded_x = rounded_x, .y_batch = w.n});
     recording.end();
     device.wait(device.submit({&recording}));
     for (uint32_t t = 0; t < uint32_t(n_rows); ++t) {
       device.read_back(y.view.buffer, uint64_t(t) * y.stride * 4, row.data(), row.size() * 4);
       for (size_t i = 0; i < sample.at.size(); ++i) {
         size_t j = t * sample.at.size() + i;
-        if (!(std::abs(row[sample.at[i]] - sample.want[j]) <= (int8 ? sample.int8_bound : sample.bound)[j]))
+        if (!(std::abs(row[sample.at[i]] - sample.want[j]) <= sample.bounds[int(products)][j]))
           return cat("row ", sample.at[i] % w.n, " of a ", w.format->name, " matrix (", w.n, ", ", w.k, "), ", n_rows,
-                     int8 ? " at once as int8: expected " : " at once: expected ", sample.want[j], ", found ", row[sample.at[i]]);
+                     " at once as ", products_name(products), ": expected ", sample.want[j], ", found ", row[sample.at[i]]);
       }
     }
   }
@@ -202,10 +221,11 @@ std::string TuningCheck::refusal(const Tuning& tuning, DeviceSession& session) {
       std::string wrong = wrong_product(tuning, sample);
       if (!wrong.empty()) return wrong;
     }
+    const std::vector<float>& want = built_in_logits(tuning.products);
     std::vector<float> found = logits(session);
     for (size_t i = 0; i < found.size(); ++i) {
-      if (std::memcmp(&found[i], &built_in_[i], 4) != 0)
-        return cat("logit ", i % model_->hyper.vocab, " of token ", i / model_->hyper.vocab, ": expected ", built_in_[i],
+      if (std::memcmp(&found[i], &want[i], 4) != 0)
+        return cat("logit ", i % model_->hyper.vocab, " of token ", i / model_->hyper.vocab, ": expected ", want[i],
                    ", found ", found[i]);
     }
   } catch (const Error& error) {
@@ -265,7 +285,7 @@ TuningResult tune(std::shared_ptr<Model> model, const ModelSpec& spec, double se
     result.tuned.push_back(after);
     if (after <= before) continue;
     result.tuned.back() = before;
-    if (pass.height == TILE_HEIGHTS - 1) result.tuning.staged = built_in.staged;
+    if (pass.height == TILE_HEIGHTS - 1) result.tuning.staged = built_in.staged, result.tuning.products = built_in.products;
     else result.tuning.matmul[pass.height] = built_in.matmul[pass.height];
     if (pass.tokens > 1) continue;
     result.tuning.share_keys = built_in.share_keys;

@@ -25,8 +25,8 @@ class TuningCheck {
   // shapes that are built in, which fail with VKMOE_ERROR_INTERNAL where they are wrong themselves.
   TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec);
 
-  // "", or why a choice is refused: a product beyond the bound of float32 sums, (k + 8) 2^-24 sum |w x|, or of x as int8, logits that are not
-  // the built-in shapes' bit for bit, or what the device says. The session was opened with the same choice.
+  // "", or why a choice is refused: a product beyond the bound of float32 sums, (k + 8) 2^-24 sum |w x|, or of what is rounded
+  // first, logits that are not the built-in shapes' with the same Products bit for bit, or what the device says. The session was opened with the same choice.
   std::string refusal(const Tuning& tuning, DeviceSession& session);
   std::unique_ptr<DeviceSession> open(const Tuning& tuning) const;
   double seconds(DeviceSession& session, const TunedPass& pass) const;  // of one token
@@ -36,16 +36,17 @@ class TuningCheck {
     const Weight* weight;
     std::vector<float> x;              // (rows, row_stride(k))
     std::vector<uint32_t> at;          // of a row of y: expert * n + row
-    std::vector<double> want, bound, int8_bound;  // (rows, at); the last where x is rounded to int8
+    std::vector<double> want, bounds[3];  // (rows, at); bounds by Products
   };
   void add_sample(const Weight& weight, const Matrix& matrix);
   std::string wrong_product(const Tuning& tuning, const Sample& sample);
   std::vector<float> logits(DeviceSession& session) const;
+  const std::vector<float>& built_in_logits(Products products);
 
   std::shared_ptr<Model> model_;
   std::vector<int32_t> ids_;
   std::vector<Sample> samples_;
-  std::vector<float> built_in_;
+  std::vector<float> built_in_[3];  // by Products; empty: not asked for yet
 };
 
 struct TuningTrial {

@@ -88,6 +88,10 @@ bool possible(const Tuning::Staged& staged, const Caps& caps) {
   return lanes && staged.lanes <= caps.max_invocations && (staged.lane_rows == 4 || staged.lane_rows == 8) && staged.from > 1;
 }
 
+bool possible(Products products, const Caps& caps) {
+  return products == Products::exact || (products == Products::int8 ? caps.integer_dot : caps.cooperative_matrix.m != 0);
+}
+
 nlohmann::ordered_json to_json(const Tuning& tuning) {
   nlohmann::ordered_json matmul = nlohmann::ordered_json::array();
   for (const Tuning::Matmul& m : tuning.matmul)
@@ -95,6 +99,7 @@ nlohmann::ordered_json to_json(const Tuning& tuning) {
   const Tuning::Staged& s = tuning.staged;
   return {{"matmul", matmul},
           {"staged", {{"lanes", s.lanes}, {"lane_rows", s.lane_rows}, {"from", s.from}}},
+          {"products", products_name(tuning.products)},
           {"share_keys", tuning.share_keys},
           {"fused_router_bytes", tuning.fused_router_bytes}};
 }
@@ -111,6 +116,10 @@ Tuning from_json(const nlohmann::json& json, const Tuning& base, const Caps& cap
   tuning.staged = {s.at("lanes"), s.at("lane_rows"), s.at("from")};
   if (!possible(tuning.staged, caps))
     throw std::out_of_range(cat("staged: expected a shape that the kernel has, found ", s.dump()));
+  for (Products products : {Products::exact, Products::int8, Products::fp16})
+    if (json.at("products") == products_name(products) && possible(products, caps)) tuning.products = products;
+  if (json.at("products") != products_name(tuning.products))
+    throw std::out_of_range(cat("products: expected what the device multiplies, found ", json.at("products").dump()));
   tuning.share_keys = json.at("share_keys");
   tuning.fused_router_bytes = json.at("fused_router_bytes");
   return tuning;

@@ -30,6 +30,7 @@ Tuning from_json(const nlohmann::json& json, const Tuning& base, const Caps& cap
 
 // Whether matmul.comp has a workgroup of this shape for a height, or matmul_staged.comp, and the device such workgroups.
 bool possible(const Tuning::Staged& staged, const Caps& caps);
+bool possible(Products products, const Caps& caps);  // whether the device multiplies such
 bool possible(const Tuning::Matmul& shape, uint32_t height, bool texels, const Caps& caps);
 
 }  // namespace vkmoe

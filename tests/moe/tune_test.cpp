@@ -29,12 +29,12 @@ TEST_CASE("tune: shapes that the kernels have are taken, one that leaves rows ou
   Tuning large = right;
   large.matmul[1] = {1, 2048, 1};
   CHECK(refusal(large) != "");
-  if (device()->caps().integer_dot && !Tuning::of(device()->caps()).int8_products) {
+  if (device()->caps().integer_dot && Tuning::of(device()->caps()).products == Products::exact) {
     // Products of integers are near enough, and logits differ from those of exact ones.
     auto q8 = std::make_shared<ModelSpec>(read_model_spec(ModelFile::open(VKMOE_SOURCE_DIR "/models/vkmoe-default.gguf")));
     TuningCheck of_integers(place_model(device(), *q8, [](uint64_t, uint64_t) {}), *q8);
     Tuning integers = Tuning::gpu(device()->caps());
-    integers.int8_products = true;
+    integers.products = Products::int8;
     CHECK(of_integers.refusal(integers, *of_integers.open(integers)).rfind("logit", 0) == 0);
   }
   check_no_validation_messages();
@@ -49,6 +49,9 @@ TEST_CASE("tune: what is stored is read again, for these shapes, this device and
   CHECK(to_json(from_json(to_json(chosen), built_in, device()->caps())) == to_json(chosen));
   nlohmann::json bad = to_json(chosen);
   bad["matmul"][1]["split"] = 3;
+  CHECK_THROWS(from_json(bad, built_in, device()->caps()));
+  bad = to_json(chosen);
+  bad["products"] = "int7";
   CHECK_THROWS(from_json(bad, built_in, device()->caps()));
   bad = to_json(chosen);
   bad.erase("share_keys");

@@ -45,7 +45,13 @@ TEST_CASE("every embedded kernel becomes a pipeline, or says what the device lac
   test::Session device;
   size_t made = 0;
   for (const KernelBinary& kernel : embedded_kernels()) {
-    auto [status, message] = error_of([&] { device->wait({&device->kernel(kernel.name)}); });
+    SpecConstants constants(kernel.spec_defaults, kernel.spec_defaults + kernel.spec_count);
+    const MatrixShape& matrices = device->caps().cooperative_matrix;
+    if (std::string(kernel.name).rfind("matmul_coopmat", 0) == 0 && matrices.m) {  // sizes that the device has
+      constants.resize(constants.size() - 4);
+      constants.insert(constants.end(), {matrices.m, matrices.n, matrices.k, matrices.lanes});
+    }
+    auto [status, message] = error_of([&] { device->wait({&device->kernel(kernel.name, constants)}); });
     made += status == VKMOE_OK;
     CHECK_MESSAGE((status == VKMOE_OK || status == VKMOE_ERROR_UNSUPPORTED), message);
     if (status != VKMOE_OK) MESSAGE(message);

@@ -7,8 +7,8 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t staged_height = 3;  // index of the height that matmul_staged.comp and matmul_int8.comp take
-constexpr const char* int8_stem = "matmul_int8";
+constexpr uint32_t staged_height = 3;  // index of the height that the kernels of lib/tall_matmul.glsl take
+constexpr const char* tall_stems[] = {"matmul_staged", "matmul_int8", "matmul_coopmat"};  // by Products
 
 // Rows of x that a workgroup takes.
 uint32_t rows_of(const Recorder& r, uint32_t height) {
@@ -48,12 +48,16 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 }
 
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
-                            uint32_t activation, bool int8) {
+                            uint32_t activation, Products products) {
   Shape shape = shape_of(r, weight, height);
-  const char* stem = int8 ? int8_stem : height == staged_height ? "matmul_staged" : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
+  const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
   SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,
                              r.tuning.exact_halves};
   if (height != staged_height) constants.push_back(shape.split);
+  if (products == Products::fp16) {
+    const MatrixShape& matrices = r.device.caps().cooperative_matrix;
+    constants.insert(constants.end(), {matrices.m, matrices.n, matrices.k, matrices.lanes});
+  }
   return r.device.kernel(kernel_name(stem, *weight.format), constants);
 }
 
@@ -80,58 +84,68 @@ MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y
   return p;
 }
 
-// x as matmul_int8.comp reads it, and its stride.
-void take_int8(const Weight& weight, BufferView int8_x, Rows& x, MatmulParams& p) {
-  x.view = int8_x;
-  p.x_stride = weight.blocks * INT8_QUADS;
+// 16-byte units of a row of x as round_rows() writes it.
+uint64_t rounded_row_quads(Products products, uint64_t blocks) {
+  return products == Products::int8 ? blocks * INT8_QUADS : blocks * HALF_QUADS + 1;
+}
+
+// Takes rounded rows in place of x.
+void take_rounded(Products products, const Weight& weight, BufferView rounded_x, Rows& x, MatmulParams& p) {
+  x.view = rounded_x;
+  p.x_stride = uint32_t(rounded_row_quads(products, weight.blocks));
 }
 
 // Work of a dispatch over one shard: `experts` of the matrices are read once, and as many rows of x, for `rows` results.
-WorkCount work_of(const Weight& w, const WeightShard& shard, uint64_t experts, uint64_t rows, uint32_t epilogue, bool int8) {
+WorkCount work_of(const Weight& w, const WeightShard& shard, uint64_t experts, uint64_t rows, uint32_t epilogue, Products products) {
   uint64_t tiles = uint64_t(w.expert_tiles) * w.n_experts, values = rows * w.n * shard.n_tiles / tiles;
   uint64_t weights = experts * shard.n_tiles * w.tile_quads * 16 / w.n_experts;
-  uint64_t x = int8 ? int8_rows_bytes(rows, w.k) : rows * w.k * 4;
+  uint64_t x = rounded_rows_bytes(products, rows, w.k);
   return {weights + x + values * 4 * (epilogue == EPILOGUE_ADD ? 2 : 1), 2 * values * w.k * (w.paired ? 2 : 1)};
 }
 
 // Notes the work of the coming dispatch over a list of tiles: rows really routed, and experts that have any of them.
 void note_tiles(Recorder& r, const Weight& weight, const WeightShard& shard, const Routing& routing, uint32_t first_tile,
-                const BufferView& groups, uint32_t epilogue, bool int8) {
+                const BufferView& groups, uint32_t epilogue, Products products) {
   BufferView list = routing.tiles;
   list.offset += uint64_t(first_tile) * 16;
   list.size = uint64_t(routing.tile_capacity) * 16;
   const uint32_t* tiles = r.recording.watch(list);
   const uint32_t* count = r.recording.watch(groups);
-  r.recording.note([tiles, count, &weight, &shard, epilogue, int8] {
+  r.recording.note([tiles, count, &weight, &shard, epilogue, products] {
     uint64_t rows = 0, experts = 0;
     for (uint32_t i = 0; i < count[0]; ++i) {  // an expert's tiles follow each other
       rows += tiles[4 * i + 2];
       experts += i == 0 || tiles[4 * i] != tiles[4 * i - 4];
     }
-    return work_of(weight, shard, experts, rows, epilogue, int8);
+    return work_of(weight, shard, experts, rows, epilogue, products);
   });
 }
 
 }  // namespace
 
-bool takes_int8(const Recorder& r, const Weight& weight, uint32_t n_rows) {
-  return r.tuning.int8_products && n_rows >= r.tuning.staged_from() && find_kernel(kernel_name(int8_stem, *weight.format));
+Products products_of(const Recorder& r, const Weight& weight, uint32_t n_rows) {
+  bool has = n_rows >= r.tuning.staged_from() && find_kernel(kernel_name(tall_stems[int(r.tuning.products)], *weight.format));
+  return has ? r.tuning.products : Products::exact;
 }
 
-uint64_t int8_rows_bytes(uint64_t n_rows, uint32_t k) { return n_rows * ceil_div(k, 32) * INT8_QUADS * 16; }
+uint64_t rounded_rows_bytes(Products products, uint64_t n_rows, uint32_t k) {
+  return n_rows * (products == Products::exact ? k * 4ull : rounded_row_quads(products, ceil_div(k, 32)) * 16);
+}
 
-void quantize_rows(Recorder& r, Rows x, BufferView y, uint32_t n_rows, uint32_t k) {
+void round_rows(Recorder& r, Products products, Rows x, BufferView y, uint32_t n_rows, uint32_t k) {
   QuantizeParams p = {n_rows, uint32_t(ceil_div(k, 32)), x.stride / 4};
-  uint64_t groups = ceil_div(uint64_t(n_rows) * p.blocks, r.tuning.lanes), across = std::min<uint64_t>(groups, 32768);
-  r.recording.note({uint64_t(n_rows) * k * 4 + int8_rows_bytes(n_rows, k), 3 * uint64_t(n_rows) * k});
-  r.recording.dispatch(r.device.kernel("quantize_rows", {r.tuning.lanes}), {x.view, y}, p, uint32_t(across),
+  bool int8 = products == Products::int8;
+  uint64_t groups = int8 ? ceil_div(uint64_t(n_rows) * p.blocks, r.tuning.lanes) : n_rows;
+  uint64_t across = std::min<uint64_t>(groups, 32768);
+  r.recording.note({uint64_t(n_rows) * k * 4 + rounded_rows_bytes(products, n_rows, k), 3 * uint64_t(n_rows) * k});
+  r.recording.dispatch(r.device.kernel(int8 ? "quantize_rows" : "half_rows", {r.tuning.lanes}), {x.view, y}, p, uint32_t(across),
                        uint32_t(ceil_div(groups, across)));
 }
 
 void matmul(Recorder& r, const DenseMatmul& call) {
   uint32_t height = call.n_rows == 1 ? 0 : call.n_rows <= TILE_HEIGHT_1 ? 1 : call.n_rows < r.tuning.staged_from() ? 2 : staged_height;
-  bool int8 = call.int8_x && takes_int8(r, call.weight, call.n_rows);
-  const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue, call.activation.kind, int8);
+  Products products = call.rounded_x ? products_of(r, call.weight, call.n_rows) : Products::exact;
+  const Kernel& kernel = matmul_kernel(r, call.weight, height, ROWS_DENSE, call.epilogue, call.activation.kind, products);
   for (const WeightShard& shard : call.weight.shards) {
     MatmulParams p = params_of(call.weight, shard, call.x, call.y);
     p.n_rows = call.n_rows;
@@ -142,9 +156,9 @@ void matmul(Recorder& r, const DenseMatmul& call) {
     p.y_batch = call.y_batch;
     p.activation = call.activation;
     Rows x = call.x;
-    if (int8) take_int8(call.weight, *call.int8_x, x, p);
+    if (products != Products::exact) take_rounded(products, call.weight, *call.rounded_x, x, p);
     uint32_t n_matrices = call.weight.n_experts;
-    r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue, int8));
+    r.recording.note(work_of(call.weight, shard, n_matrices, uint64_t(call.n_rows) * n_matrices, call.epilogue, products));
     r.recording.dispatch(kernel, bindings(kernel, call.weight, shard, x, call.y, shard.bases, shard.bases, shard.bases), p,
                          uint32_t(ceil_div(call.n_rows, rows_of(r, height))), row_groups(r, call.weight, height),
                          call.weight.n_experts);
@@ -152,7 +166,7 @@ void matmul(Recorder& r, const DenseMatmul& call) {
 }
 
 void expert_matmul(Recorder& r, const ExpertMatmul& call) {
-  const auto& [weight, x, y, routing, use, scaled_input, epilogue, activation, int8_x] = call;
+  const auto& [weight, x, y, routing, use, scaled_input, epilogue, activation, rounded_x] = call;
   for (const WeightShard& shard : weight.shards) {
     MatmulParams p = params_of(weight, shard, x, y);
     p.x_div = use == 0 ? routing.top_k : 0;
@@ -160,23 +174,24 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
     p.activation = activation;
     BufferView weights = scaled_input ? routing.weights : BufferView(shard.bases);
     if (routing.direct()) {
-      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind, false);
-      r.recording.note(work_of(weight, shard, routing.top_k, routing.top_k, epilogue, false));
+      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind, Products::exact);
+      r.recording.note(work_of(weight, shard, routing.top_k, routing.top_k, epilogue, Products::exact));
       r.recording.dispatch(kernel, bindings(kernel, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
                            row_groups(r, weight, 0));
       continue;
     }
     for (uint32_t height = 0; height < TILE_HEIGHTS; ++height) {
       if (routing.n_tokens < least_rows(r, height)) continue;  // no expert has so many rows
-      bool int8 = height == staged_height && int8_x && takes_int8(r, weight, routing.n_tokens);
-      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind, int8);
+      Products products = Products::exact;
+      if (height == staged_height && rounded_x) products = products_of(r, weight, routing.n_tokens);
+      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind, products);
       Rows from = x;
-      if (int8) take_int8(weight, *int8_x, from, p);
+      if (products != Products::exact) take_rounded(products, weight, *rounded_x, from, p);
       p.tile_first = height * routing.tile_capacity;
       BufferView groups = routing.groups;
       groups.offset += (height * 2 + use) * DISPATCH_WORDS * 4;
       groups.size = 12;
-      note_tiles(r, weight, shard, routing, p.tile_first, groups, epilogue, int8);
+      note_tiles(r, weight, shard, routing, p.tile_first, groups, epilogue, products);
       r.recording.dispatch_indirect(kernel, bindings(kernel, weight, shard, from, y, routing.tiles, routing.sorted, weights), &p,
                                     sizeof(p), groups);
     }

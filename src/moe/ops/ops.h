@@ -14,7 +14,12 @@
 
 namespace vkmoe {
 
-// Shapes of workgroups, chosen by what the device is. Only int8_products changes a result.
+// What workgroups of 32 rows of x multiply: float32, or what is rounded first, where the weights' format has such a kernel: to
+// int8 (matmul_int8.comp) or fp16 (matmul_coopmat.comp).
+enum class Products { exact, int8, fp16 };
+const char* products_name(Products products);  // "float32", "int8", "fp16"
+
+// Shapes of workgroups, chosen by what the device is. Only products changes a result.
 struct Tuning {
   struct Matmul {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
@@ -26,7 +31,7 @@ struct Tuning {
     uint32_t lanes, lane_rows;  // invocations of a workgroup, 64 or 128, and rows of W of each; lanes 0: not used
     uint32_t from;              // rows of x that deserve such a workgroup
   } staged;
-  bool int8_products;     // workgroups of 32 rows multiply integers where weights are such (matmul_int8.comp): x is rounded
+  Products products;
   uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges
@@ -65,11 +70,11 @@ void embed(Recorder& r, const Weight& table, BufferView tokens, Rows y, uint32_t
 void add_positions(Recorder& r, BufferView step, BufferView tokens, BufferView table, Rows x, uint32_t n_tokens,
                    uint32_t width, uint32_t padding_id);
 
-// Whether matmul() and expert_matmul() of up to n_rows rows (of one expert) want rows of x as int8.
-bool takes_int8(const Recorder& r, const Weight& weight, uint32_t n_rows);
-// Bytes of n_rows rows of k values as int8, and rows 0 .. n_rows - 1 of x as such.
-uint64_t int8_rows_bytes(uint64_t n_rows, uint32_t k);
-void quantize_rows(Recorder& r, Rows x, BufferView y, uint32_t n_rows, uint32_t k);
+// What matmul() and expert_matmul() of up to n_rows rows (of one expert) multiply, and want rows of x as.
+Products products_of(const Recorder& r, const Weight& weight, uint32_t n_rows);
+// Bytes of n_rows rows of k values as such (shared/matmul.h), and rows 0 .. n_rows - 1 of x as such.
+uint64_t rounded_rows_bytes(Products products, uint64_t n_rows, uint32_t k);
+void round_rows(Recorder& r, Products products, Rows x, BufferView y, uint32_t n_rows, uint32_t k);
 
 // y = W x + bias for rows x_first .. x_first + n_rows - 1 of x, written to rows 0 .. of y from y_column on.
 struct DenseMatmul {
@@ -78,7 +83,7 @@ struct DenseMatmul {
   uint32_t n_rows = 1, x_first = 0, y_column = 0;
   uint32_t epilogue = EPILOGUE_STORE;
   float scale = 1;
-  std::optional<BufferView> int8_x;  // x by quantize_rows(), read in its place where takes_int8(); not with x_batch
+  std::optional<BufferView> rounded_x;  // x by round_rows(), read in its place where products_of() says so; not with x_batch
   uint32_t x_batch = 0, y_batch = 0;  // weight has several matrices (heads): floats between their columns of x, and of y
   Activation activation = {};
 };
@@ -144,7 +149,7 @@ struct ExpertMatmul {
   bool scaled_input = false;  // x counts times the weight of its assignment
   uint32_t epilogue = EPILOGUE_STORE;
   Activation activation = {};
-  std::optional<BufferView> int8_x;  // as in DenseMatmul
+  std::optional<BufferView> rounded_x;  // as in DenseMatmul
 };
 void expert_matmul(Recorder& r, const ExpertMatmul& call);
 

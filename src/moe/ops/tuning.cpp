@@ -5,9 +5,13 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t arm = 0x13b5, amd = 0x1002;  // vendor ids
+constexpr uint32_t arm = 0x13b5, amd = 0x1002, intel = 0x8086;  // vendor ids
 
 }  // namespace
+
+const char* products_name(Products products) {
+  return products == Products::int8 ? "int8" : products == Products::fp16 ? "fp16" : "float32";
+}
 
 // A processor: loads dominate, so each invocation owns many rows and shares each value of x among them; workgroups are one
 // vector wide, and few dispatches matter more than many workgroups.
@@ -17,7 +21,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.matmul[0].pairs = 2;
   t.whole_tile = TILE_HEIGHT_2;
   t.staged = {0, 4, 17};
-  t.int8_products = false;
+  t.products = Products::exact;
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
@@ -42,7 +46,9 @@ Tuning Tuning::gpu(const Caps& caps) {
   // Fuller than half, it costs less than tiles of 8. 32 sums of an invocation save loads where there are registers for them.
   t.staged = {few_registers ? 0u : 128u, 4, 17};
   if (caps.vendor_id == amd) t.staged = {64, 8, 17};
-  t.int8_products = caps.integer_dot_accelerated;
+  t.products = caps.integer_dot_accelerated ? Products::int8 : Products::exact;
+  // Intel's matrices of 8 columns (Alchemist) are no faster than its packed integers.
+  if (caps.cooperative_matrix.m && (caps.vendor_id != intel || caps.cooperative_matrix.n >= 16)) t.products = Products::fp16;
   t.whole_tile = few_registers ? TILE_HEIGHT_1 : TILE_HEIGHT_2;
   t.matmul_texels = false;
   t.share_keys = true;
