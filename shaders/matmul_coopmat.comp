@@ -58,9 +58,10 @@ void main() {
     uint w_staged = (block & 1) * GROUP_ROWS * PITCH, x_staged = X_STAGED + (block & 1) * TOKENS * PITCH;
     Block b = block_load(tile, tile * 4 + p.tail_word, block, own_row % TILE_ROWS);
     [[unroll]] for (uint half_row = 0; half_row < 2; ++half_row) {
-      if (LANES > GROUP_ROWS && half_row != lane / GROUP_ROWS) continue;
-      [[unroll]] for (uint i = half_row * 2; i < half_row * 2 + 2; ++i)
-        staged[w_staged + own_row * PITCH + i] = uvec4(halves(block_values(b, 2 * i)), halves(block_values(b, 2 * i + 1)));
+      if (LANES == GROUP_ROWS || half_row == lane / GROUP_ROWS) {
+        [[unroll]] for (uint i = half_row * 2; i < half_row * 2 + 2; ++i)
+          staged[w_staged + own_row * PITCH + i] = uvec4(halves(block_values(b, 2 * i)), halves(block_values(b, 2 * i + 1)));
+      }
     }
     [[unroll]] for (uint i = 0; i < LOADS; ++i) {
       uint at = lane + i * LANES;

@@ -43,10 +43,11 @@ void main() {
     uint half_rows = (block & 1) * 2;  // the first of this block's halves
     Block b = block_load(tile, tile * 4 + p.tail_word, block, own_row % TILE_ROWS);
     [[unroll]] for (uint half_row = 0; half_row < 2; ++half_row) {
-      if (LANES > GROUP_ROWS && half_row != lane / GROUP_ROWS) continue;
-      uvec4 q;
-      [[unroll]] for (uint i = 0; i < 4; ++i) q[i] = int8_values(b, half_row * 4 + i);
-      w_staged[(half_rows + half_row) * GROUP_ROWS + own_row] = q;
+      if (LANES == GROUP_ROWS || half_row == lane / GROUP_ROWS) {  // continue would keep Mesa from unrolling
+        uvec4 q;
+        [[unroll]] for (uint i = 0; i < 4; ++i) q[i] = int8_values(b, half_row * 4 + i);
+        w_staged[(half_rows + half_row) * GROUP_ROWS + own_row] = q;
+      }
     }
     if (lane < GROUP_ROWS) {
 #ifdef INT8_MINIMA
@@ -57,10 +58,11 @@ void main() {
     }
     [[unroll]] for (uint i = 0; i < LOADS; ++i) {
       uint at = lane + i * LANES, token = at / INT8_QUADS, quad = at % INT8_QUADS;
-      if (token >= TOKENS) continue;
-      uvec4 v = x[x_base[i] + block * INT8_QUADS];
-      if (quad < 2) x_staged[(half_rows + quad) * TOKENS + token] = v;
-      else x_scales[(block & 1) * TOKENS + token] = uintBitsToFloat(v);
+      if (token < TOKENS) {
+        uvec4 v = x[x_base[i] + block * INT8_QUADS];
+        if (quad < 2) x_staged[(half_rows + quad) * TOKENS + token] = v;
+        else x_scales[(block & 1) * TOKENS + token] = uintBitsToFloat(v);
+      }
     }
     barrier();  // no invocation is two blocks ahead of another
     uvec4 xs[2 * LANE_TOKENS];

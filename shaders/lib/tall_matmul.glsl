@@ -12,13 +12,13 @@ const uint TOKEN_LANES = LANES / ROW_LANES;
 const uint LANE_TOKENS = TOKENS / TOKEN_LANES;
 const uint OUTPUTS = LANE_ROWS * LANE_TOKENS;
 
-// Stores total[OUTPUTS]. A macro, not a function: arrays whose size is a specialization constant would be copied.
+// Stores total[OUTPUTS]. A macro, not a function: arrays whose size is a specialization constant would be copied. No continue,
+// which would keep Mesa from unrolling the loop.
 #define STORE_OUTPUTS(job, first_tile, row_lane, token_lane) \
   const uint tile_step = TILE_ROWS / ROW_LANES; /* own rows of a tile */ \
   [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) { \
     uint i = r / tile_step; \
-    if (i % PAIR != 0) continue; /* of up, stored with gate */ \
-    bool there = first_tile + int(i) >= 0 && first_tile + int(i) < int(p.shard_tiles); \
+    bool there = i % PAIR == 0 /* up is stored with gate */ && first_tile + int(i) >= 0 && first_tile + int(i) < int(p.shard_tiles); \
     uint row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS + row_lane + r % tile_step * ROW_LANES; \
     [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) { \
       uint own = r * LANE_TOKENS + t; \
