@@ -10,11 +10,18 @@
 
 #include "lib/tall_matmul.glsl"
 const uint LOADS = (TOKENS * INT8_QUADS + LANES - 1) / LANES;  // quads of x that an invocation brings
+const uint X_QUADS = LOADS * LANES;                            // with some more than x has, which are not read
 
-// Two of each, for blocks in turn, so that one barrier a block is enough: (block & 1, half, row).
-shared uvec4 w_staged[4 * GROUP_ROWS], x_staged[4 * TOKENS];
-shared vec4 w_scales[2 * GROUP_ROWS];  // scales of both halves, minima of both halves
-shared vec4 x_scales[2 * TOKENS];      // scale; sums of the first half, the second half and both, scaled
+#ifdef INT8_MINIMA
+#define Scales vec4
+#else
+#define Scales vec2
+#endif
+
+// Two of each, for blocks in turn, so that one barrier a block is enough.
+shared uvec4 w_staged[4 * GROUP_ROWS];   // (block & 1, half, row)
+shared Scales w_scales[2 * GROUP_ROWS];  // (block & 1, row): scales of both halves, minima of both halves
+shared uvec4 x_staged[2 * X_QUADS];      // (block & 1, row of x, INT8_QUADS)
 
 // OpSDotKHR of four signed bytes each; the last operand names their packing.
 spirv_instruction(extensions = ["SPV_KHR_integer_dot_product"], capabilities = [6019, 6018], id = 4450)
@@ -40,43 +47,37 @@ void main() {
   precise float total[OUTPUTS];
   [[unroll]] for (uint i = 0; i < OUTPUTS; ++i) total[i] = 0.0;
   for (uint block = 0; block < p.blocks; ++block) {
-    uint half_rows = (block & 1) * 2;  // the first of this block's halves
+    // Where this block's begin. Constants are added last, so that compilers make them offsets of loads and stores.
+    uint turn = block & 1, w_half = turn * 2 * GROUP_ROWS, w_scale = turn * GROUP_ROWS, x_first = turn * X_QUADS;
     Block b = block_load(tile, tile * 4 + p.tail_word, block, own_row % TILE_ROWS);
     [[unroll]] for (uint half_row = 0; half_row < 2; ++half_row) {
-      if (LANES == GROUP_ROWS || half_row == lane / GROUP_ROWS) {  // continue would keep Mesa from unrolling
+      if (LANES == GROUP_ROWS || lane / GROUP_ROWS == half_row) {  // no continue: compilers would not unroll the loop
         uvec4 q;
         [[unroll]] for (uint i = 0; i < 4; ++i) q[i] = int8_values(b, half_row * 4 + i);
-        w_staged[(half_rows + half_row) * GROUP_ROWS + own_row] = q;
+        w_staged[w_half + own_row + half_row * GROUP_ROWS] = q;
       }
     }
     if (lane < GROUP_ROWS) {
 #ifdef INT8_MINIMA
-      w_scales[(block & 1) * GROUP_ROWS + own_row] = vec4(int8_scales(b), int8_minima(b));
+      w_scales[w_scale + own_row] = vec4(int8_scales(b), int8_minima(b));
 #else
-      w_scales[(block & 1) * GROUP_ROWS + own_row] = vec4(int8_scales(b), 0, 0);
+      w_scales[w_scale + own_row] = int8_scales(b);
 #endif
     }
-    [[unroll]] for (uint i = 0; i < LOADS; ++i) {
-      uint at = lane + i * LANES, token = at / INT8_QUADS, quad = at % INT8_QUADS;
-      if (token < TOKENS) {
-        uvec4 v = x[x_base[i] + block * INT8_QUADS];
-        if (quad < 2) x_staged[(half_rows + quad) * TOKENS + token] = v;
-        else x_scales[(block & 1) * TOKENS + token] = uintBitsToFloat(v);
-      }
-    }
+    [[unroll]] for (uint i = 0; i < LOADS; ++i)
+      x_staged[x_first + lane + i * LANES] = x[x_base[i] + block * INT8_QUADS];
     barrier();  // no invocation is two blocks ahead of another
     uvec4 xs[2 * LANE_TOKENS];
     vec4 xf[LANE_TOKENS];
     [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
-      uint token = token_lane + t * TOKEN_LANES;
-      xs[2 * t] = x_staged[half_rows * TOKENS + token];
-      xs[2 * t + 1] = x_staged[(half_rows + 1) * TOKENS + token];
-      xf[t] = x_scales[(block & 1) * TOKENS + token];
+      xs[2 * t] = x_staged[x_first + token_lane * INT8_QUADS + t * TOKEN_LANES * INT8_QUADS];
+      xs[2 * t + 1] = x_staged[x_first + token_lane * INT8_QUADS + (t * TOKEN_LANES * INT8_QUADS + 1)];
+      xf[t] = uintBitsToFloat(x_staged[x_first + token_lane * INT8_QUADS + (t * TOKEN_LANES * INT8_QUADS + 2)]);
     }
     [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) {
-      uint row = row_lane + r * ROW_LANES;
-      uvec4 first = w_staged[half_rows * GROUP_ROWS + row], second = w_staged[(half_rows + 1) * GROUP_ROWS + row];
-      vec4 wf = w_scales[(block & 1) * GROUP_ROWS + row];
+      uvec4 first = w_staged[w_half + row_lane + r * ROW_LANES];
+      uvec4 second = w_staged[w_half + row_lane + (GROUP_ROWS + r * ROW_LANES)];
+      Scales wf = w_scales[w_scale + row_lane + r * ROW_LANES];
       [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) {
         precise float s = total[r * LANE_TOKENS + t];
         int a = dot16(first, xs[2 * t], 0);

@@ -8,7 +8,8 @@
 
 #include "lib/tall_matmul.glsl"
 const uint QUADS = BLOCK_ELEMS / 4;
-const uint LOADS = TOKENS * QUADS / LANES;           // quads of x that an invocation brings
+const uint LOAD_ROWS = LANES / QUADS;           // rows of x of which the workgroup brings a quad each at a time
+const uint LOADS = TOKENS / LOAD_ROWS;          // quads of x that an invocation brings
 
 shared vec4 w_staged[QUADS * GROUP_ROWS];  // (quad of the block, row)
 shared vec4 x_staged[QUADS * TOKENS];      // (quad of the block, row of x)
@@ -23,8 +24,8 @@ void main() {
   uint tile = uint(clamp(first_tile + int(own_row / TILE_ROWS), 0, shard_tiles - 1)) * p.tile_quads;
   uint x_base[LOADS];
   [[unroll]] for (uint i = 0; i < LOADS; ++i) {
-    uint at = lane + i * LANES, slot = job.first + min(at / QUADS, job.rows - 1);
-    x_base[i] = x_row(slot) * p.x_stride + batch() * p.x_batch + at % QUADS;
+    uint slot = job.first + min(lane / QUADS + i * LOAD_ROWS, job.rows - 1);
+    x_base[i] = x_row(slot) * p.x_stride + batch() * p.x_batch + lane % QUADS;
   }
 
   precise float total[OUTPUTS], sum[OUTPUTS];
@@ -45,10 +46,8 @@ void main() {
       } else {
         [[unroll]] for (uint i = QUADS / 2; i < QUADS; ++i) w_staged[i * GROUP_ROWS + own_row] = block_values(b, i);
       }
-      [[unroll]] for (uint i = 0; i < LOADS; ++i) {
-        uint at = lane + i * LANES;
-        x_staged[at % QUADS * TOKENS + at / QUADS] = own_x[i];
-      }
+      [[unroll]] for (uint i = 0; i < LOADS; ++i)
+        x_staged[lane % QUADS * TOKENS + lane / QUADS + i * LOAD_ROWS] = own_x[i];
       barrier();
       [[unroll]] for (uint i = 0; i < QUADS; ++i) {
         vec4 xs[LANE_TOKENS];

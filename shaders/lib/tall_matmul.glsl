@@ -13,15 +13,16 @@ const uint LANE_TOKENS = TOKENS / TOKEN_LANES;
 const uint OUTPUTS = LANE_ROWS * LANE_TOKENS;
 
 // Stores total[OUTPUTS]. A macro, not a function: arrays whose size is a specialization constant would be copied. No continue,
-// which would keep Mesa from unrolling the loop.
+// which would keep Mesa from unrolling the loops, and total[] in memory.
 #define STORE_OUTPUTS(job, first_tile, row_lane, token_lane) \
   const uint tile_step = TILE_ROWS / ROW_LANES; /* own rows of a tile */ \
-  [[unroll]] for (uint r = 0; r < LANE_ROWS; ++r) { \
-    uint i = r / tile_step; \
-    bool there = i % PAIR == 0 /* up is stored with gate */ && first_tile + int(i) >= 0 && first_tile + int(i) < int(p.shard_tiles); \
-    uint row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS + row_lane + r % tile_step * ROW_LANES; \
-    [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) { \
-      uint own = r * LANE_TOKENS + t; \
-      if (there) store(job, token_lane + t * TOKEN_LANES, row, total[own], total[own + (PAIR - 1) * tile_step * LANE_TOKENS]); \
+  [[unroll]] for (uint i = 0; i < TILES; i += PAIR) { \
+    bool there = first_tile + int(i) >= 0 && first_tile + int(i) < int(p.shard_tiles); \
+    uint tile_row = (gl_WorkGroupID.y * TILES + i) / PAIR * TILE_ROWS + row_lane; \
+    [[unroll]] for (uint r = 0; r < tile_step; ++r) { \
+      [[unroll]] for (uint t = 0; t < LANE_TOKENS; ++t) { \
+        uint own = (i * tile_step + r) * LANE_TOKENS + t, up = own + (PAIR - 1) * tile_step * LANE_TOKENS; \
+        if (there) store(job, token_lane + t * TOKEN_LANES, tile_row + r * ROW_LANES, total[own], total[up]); \
+      } \
     } \
   }

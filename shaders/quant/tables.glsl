@@ -2,13 +2,14 @@
 // array would become memory.
 uvec4 four_bytes(uint w) { return uvec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
 
-// E2M1 as loader/formats/pack.h has it lie: values 2 pair, 2 pair + 1 as fp16 with the same bits, 2^-14 times E2M1.
-uint e2m1_halves(uvec4 q, uint pair) {
-  uint w = q[pair >> 2], n = pair & 3;
-  return n < 2 ? w << n * 3 & 0x8e008e00u : w << n * 3 & 0x0e000e00u | w << n - 1 & 0x80008000u;
+// E2M1 as loader/formats/pack.h has it lie: values 4i, 4i + 2 and 4i + 1, 4i + 3 as fp16 with the same bits, 2^-14 times
+// E2M1.
+uvec2 e2m1_halves(uvec4 q, uint i) {
+  uint w = q[i >> 1];
+  if ((i & 1) == 0) return uvec2(w << 8, w) & 0x8e008e00u;
+  return uvec2(w << 5, w >> 3) & 0x0e000e00u | uvec2(w << 15, w << 7) & 0x80008000u;
 }
-// Whether unpackHalf2x16 takes them. It keeps minus zero, which is zero in the table: with SUMMED defined it may:
-// a sum does not show it.
+// Whether unpackHalf2x16 takes them: with SUMMED defined, since it costs the largest scales (mxfp4.glsl).
 #ifdef SUMMED
 #define E2M1_BY_HALVES (EXACT_HALVES != 0)
 #else
@@ -16,10 +17,13 @@ uint e2m1_halves(uvec4 q, uint pair) {
 #endif
 // 2^-14 times values 4i .. 4i + 3 with E2M1_BY_HALVES, else twice these.
 vec4 e2m1_times(uvec4 q, uint i) {
-  uvec2 halves = uvec2(e2m1_halves(q, 2 * i), e2m1_halves(q, 2 * i + 1));
-  if (E2M1_BY_HALVES) return vec4(unpackHalf2x16(halves.x), unpackHalf2x16(halves.y));
-  uvec4 at = uvec4(halves.x >> 7, halves.x >> 23, halves.y >> 7, halves.y >> 23) & 28u;  // four bits each
-  ivec4 minus = ivec4(halves.x << 16, halves.x, halves.y << 16, halves.y) >> 31;
+  uvec2 halves = e2m1_halves(q, i);
+  if (E2M1_BY_HALVES) {
+    vec2 even = unpackHalf2x16(halves.x), odd = unpackHalf2x16(halves.y);
+    return vec4(even.x, odd.x, even.y, odd.y);
+  }
+  uvec4 at = uvec4(halves >> 7, halves >> 23) & 28u;  // four bits each
+  ivec4 minus = ivec4(halves << 16, halves) >> 31;
   ivec4 magnitude = ivec4(bitfieldExtract(0xc8643210u, int(at.x), 4), bitfieldExtract(0xc8643210u, int(at.y), 4),
                           bitfieldExtract(0xc8643210u, int(at.z), 4), bitfieldExtract(0xc8643210u, int(at.w), 4));
   return vec4((magnitude ^ minus) - minus);
@@ -43,13 +47,12 @@ uint iq4_bytes(uint w) {
 
 // Twice values 4i .. 4i + 3 as the four bytes of a word; E2M1_INTEGER times what e2m1_times() is scaled by is their scale.
 #define E2M1_INTEGER (E2M1_BY_HALVES ? 1.0 / 32768 : 1.0)
-// Magnitudes 0 1 2 3 4 5 6 7 stand for 0 1 2 3 4 6 8 12, which is 0 1 2 5 more than four. All four bytes at once; none carries.
+// Magnitudes 0 1 2 3 4 5 6 7 stand for 0 1 2 3 4 6 8 12: the upper four for their low two bits more, and the last for 2
+// more. All eight of a word at once, four bits each; none carries.
 uint e2m1_bytes(uvec4 q, uint i) {
-  uint a = e2m1_halves(q, 2 * i), b = e2m1_halves(q, 2 * i + 1), ones = 0x01010101u;
-  uint magnitude = a >> 9 & 7 | a >> 17 & 0x700 | b << 7 & 0x70000 | b >> 1 & 0x7000000, low = magnitude & 0x03030303u;
-  uint signs = a >> 15 & 1 | a >> 23 & 0x100 | b << 1 & 0x10000 | b >> 7 & 0x1000000;
-  uint more = low + ((low & low >> 1 & ones) << 1);
-  uint value = magnitude + (more & (magnitude >> 2 & ones) * 7);
-  uint minus = signs & (magnitude | magnitude >> 1 | magnitude >> 2) & ones;  // not of zero
-  return (value ^ minus * 255) + minus;
+  uint w = q[i >> 1], magnitudes = w >> 1 & 0x07070707u | w & 0x70707070u, upper = magnitudes >> 2 & 0x11111111u;
+  uint more = magnitudes & (upper | upper << 1), values = magnitudes + more + (more & more << 1);
+  uint value = ((i & 1) == 0 ? values : values >> 4) & 0x0f0f0f0fu;
+  uint minus = ((i & 1) == 0 ? w >> 7 : w) & 0x01010101u;
+  return (value ^ (minus << 8) - minus) + minus;
 }

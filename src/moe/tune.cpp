@@ -27,6 +27,8 @@ std::string text_of(const Tuning::Staged& s) {
   return s.lanes ? cat("matmul_staged of ", s.lanes, ", rows ", s.lane_rows) : "no matmul_staged";
 }
 
+std::string text_of(const Tuning::Int8& i) { return cat("matmul_int8 of ", i.lanes, ", rows ", i.lane_rows); }
+
 struct Candidate {
   std::string name;
   std::function<void(Tuning&)> apply;  // to the choice so far
@@ -49,6 +51,10 @@ std::vector<Candidate> candidates(const TunedPass& pass, const Tuning& built_in,
       Tuning::Staged shape = {staged.lanes, staged.lane_rows, built_in.staged.from};
       if (built_in.products != Products::exact && !shape.lanes) continue;  // it would take these products away, too
       if (possible(shape, caps)) all.push_back({text_of(shape), [shape](Tuning& t) { t.staged = shape; }});
+    }
+    for (const Tuning::Int8& shape : {Tuning::Int8{64, 8}, {128, 4}, {128, 8}, {64, 4}}) {
+      if (built_in.products == Products::int8 && possible(shape, caps))
+        all.push_back({text_of(shape), [shape](Tuning& t) { t.int8 = shape; }});
     }
     return all;
   }
@@ -285,8 +291,13 @@ TuningResult tune(std::shared_ptr<Model> model, const ModelSpec& spec, double se
     result.tuned.push_back(after);
     if (after <= before) continue;
     result.tuned.back() = before;
-    if (pass.height == TILE_HEIGHTS - 1) result.tuning.staged = built_in.staged, result.tuning.products = built_in.products;
-    else result.tuning.matmul[pass.height] = built_in.matmul[pass.height];
+    if (pass.height < TILE_HEIGHTS - 1) {
+      result.tuning.matmul[pass.height] = built_in.matmul[pass.height];
+    } else {
+      result.tuning.staged = built_in.staged;
+      result.tuning.int8 = built_in.int8;
+      result.tuning.products = built_in.products;
+    }
     if (pass.tokens > 1) continue;
     result.tuning.share_keys = built_in.share_keys;
     result.tuning.fused_router_bytes = built_in.fused_router_bytes;

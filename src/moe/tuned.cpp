@@ -83,9 +83,13 @@ bool possible(const Tuning::Matmul& shape, uint32_t height, bool texels, const C
   return (texels ? lanes == 8 : lanes <= caps.max_invocations) && sums <= most_sums;
 }
 
+bool possible(const Tuning::Int8& int8, const Caps& caps) {
+  bool lanes = int8.lanes == 64 || int8.lanes == 128;
+  return lanes && int8.lanes <= caps.max_invocations && (int8.lane_rows == 4 || int8.lane_rows == 8);
+}
+
 bool possible(const Tuning::Staged& staged, const Caps& caps) {
-  bool lanes = staged.lanes == 0 || staged.lanes == 64 || staged.lanes == 128;
-  return lanes && staged.lanes <= caps.max_invocations && (staged.lane_rows == 4 || staged.lane_rows == 8) && staged.from > 1;
+  return possible(Tuning::Int8{staged.lanes ? staged.lanes : 64, staged.lane_rows}, caps) && staged.from > 1;
 }
 
 bool possible(Products products, const Caps& caps) {
@@ -100,6 +104,7 @@ nlohmann::ordered_json to_json(const Tuning& tuning) {
   return {{"matmul", matmul},
           {"staged", {{"lanes", s.lanes}, {"lane_rows", s.lane_rows}, {"from", s.from}}},
           {"products", products_name(tuning.products)},
+          {"int8", {{"lanes", tuning.int8.lanes}, {"lane_rows", tuning.int8.lane_rows}}},
           {"share_keys", tuning.share_keys},
           {"fused_router_bytes", tuning.fused_router_bytes}};
 }
@@ -120,6 +125,10 @@ Tuning from_json(const nlohmann::json& json, const Tuning& base, const Caps& cap
     if (json.at("products") == products_name(products) && possible(products, caps)) tuning.products = products;
   if (json.at("products") != products_name(tuning.products))
     throw std::out_of_range(cat("products: expected what the device multiplies, found ", json.at("products").dump()));
+  const nlohmann::json& i = json.at("int8");
+  tuning.int8 = {i.at("lanes"), i.at("lane_rows")};
+  if (!possible(tuning.int8, caps))
+    throw std::out_of_range(cat("int8: expected a shape that the kernel has, found ", i.dump()));
   tuning.share_keys = json.at("share_keys");
   tuning.fused_router_bytes = json.at("fused_router_bytes");
   return tuning;

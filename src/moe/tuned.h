@@ -28,8 +28,10 @@ Tuning tuning_for(const Model& model);
 nlohmann::ordered_json to_json(const Tuning& tuning);
 Tuning from_json(const nlohmann::json& json, const Tuning& base, const Caps& caps);
 
-// Whether matmul.comp has a workgroup of this shape for a height, or matmul_staged.comp, and the device such workgroups.
+// Whether matmul.comp has a workgroup of this shape for a height, or matmul_staged.comp or matmul_int8.comp, and the device
+// such workgroups.
 bool possible(const Tuning::Staged& staged, const Caps& caps);
+bool possible(const Tuning::Int8& int8, const Caps& caps);
 bool possible(Products products, const Caps& caps);  // whether the device multiplies such
 bool possible(const Tuning::Matmul& shape, uint32_t height, bool texels, const Caps& caps);
 

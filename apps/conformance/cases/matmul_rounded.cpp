@@ -197,6 +197,7 @@ struct Job {
 Tuning tuning_of(const Check& check, Products products, uint32_t lanes, uint32_t lane_rows) {
   Tuning tuning = Tuning::of(check.caps());
   tuning.staged = {lanes, lane_rows, 2};
+  tuning.int8 = {lanes, lane_rows};
   tuning.products = products;
   return tuning;
 }

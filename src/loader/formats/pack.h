@@ -13,18 +13,17 @@ inline void pack_nibbles(const uint8_t* q, uint8_t* out) {
   for (int i = 0; i < 16; i++) out[i] = uint8_t((q[i] & 15) | (q[i + 16] & 15) << 4);
 }
 
-// E2M1 in the low half of bytes -> 16 bytes: values 8i .. 8i + 7 in word i, two neighbours at the same bits of its
-// halves. Sign and magnitude of the first two lie as in an fp16 (bits 15, 9 to 11), those of the next two three bits
-// lower (12, 6 to 8), then 14 and 3 to 5, 13 and 0 to 2. The products hold each code on its own, in bits 48 and up.
+// E2M1 in the low half of bytes -> 16 bytes: values 8i .. 8i + 7 in word i. Byte j has the magnitude of value 8i + j in
+// bits 1 to 3 and its sign in bit 7, so that a word, or it shifted by a byte, holds two as fp16 has them (bits 9 to 11 and
+// 15 of its halves); and the magnitude of value 8i + 4 + j in bits 4 to 6, its sign in bit 0. Zero has no sign.
 inline void pack_e2m1(const uint8_t* q, uint8_t* out) {
-  for (int i = 0; i < 8; i++) {  // halves
-    uint64_t codes;
-    std::memcpy(&codes, q + i / 2 * 8, 8);
-    codes >>= i % 2 * 8;
-    uint64_t magnitudes = (codes & 0x0007000700070007) * (1ull << 57 | 1ull << 38 | 1ull << 19 | 1);
-    uint64_t signs = (codes >> 3 & 0x0001000100010001) * (1ull << 63 | 1ull << 44 | 1ull << 30 | 1ull << 13);
-    uint16_t half = uint16_t((magnitudes >> 48 & 0x0fff) | (signs >> 48 & 0xf000));
-    std::memcpy(out + i * 2, &half, 2);
+  auto signs = [](uint32_t codes) { return codes >> 3 & (codes | codes >> 1 | codes >> 2) & 0x01010101; };
+  for (int i = 0; i < 4; i++) {
+    uint32_t first, second;
+    std::memcpy(&first, q + i * 8, 4);
+    std::memcpy(&second, q + i * 8 + 4, 4);
+    uint32_t word = (first & 0x07070707) << 1 | signs(first) << 7 | (second & 0x07070707) << 4 | signs(second);
+    std::memcpy(out + i * 4, &word, 4);
   }
 }
 

@@ -33,7 +33,8 @@ struct Shape {
   uint32_t lanes, lane_rows, split, tiles;
 };
 
-Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height) {
+Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height, Products products = Products::exact) {
+  if (products == Products::int8) return {r.tuning.int8.lanes, r.tuning.int8.lane_rows, 1, 2};
   if (height == staged_height) return {r.tuning.staged.lanes, r.tuning.staged.lane_rows, 1, 2};
   Tuning::Matmul t = r.tuning.matmul[height];
   uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split;
@@ -49,7 +50,7 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
                             uint32_t activation, Products products) {
-  Shape shape = shape_of(r, weight, height);
+  Shape shape = shape_of(r, weight, height, products);
   const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
   SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,
                              r.tuning.exact_halves};

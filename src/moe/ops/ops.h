@@ -32,6 +32,9 @@ struct Tuning {
     uint32_t from;              // rows of x that deserve such a workgroup
   } staged;
   Products products;
+  struct Int8 {
+    uint32_t lanes = 64, lane_rows = 8;  // of matmul_int8.comp, as staged has them for the others
+  } int8;
   uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges

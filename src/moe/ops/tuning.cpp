@@ -5,7 +5,7 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t arm = 0x13b5, amd = 0x1002, intel = 0x8086;  // vendor ids
+constexpr uint32_t arm = 0x13b5, amd = 0x1002, intel = 0x8086, qualcomm = 0x5143;  // vendor ids
 
 }  // namespace
 
@@ -45,7 +45,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.matmul[2] = {1, 2, 1};
   // Fuller than half, it costs less than tiles of 8. 32 sums of an invocation save loads where there are registers for them.
   t.staged = {few_registers ? 0u : 128u, 4, 17};
-  if (caps.vendor_id == amd) t.staged = {64, 8, 17};
+  if (caps.vendor_id == amd || caps.vendor_id == qualcomm) t.staged = {64, 8, 17};
   t.products = caps.integer_dot_accelerated ? Products::int8 : Products::exact;
   // Intel's matrices of 8 columns (Alchemist) are no faster than its packed integers.
   if (caps.cooperative_matrix.m && (caps.vendor_id != intel || caps.cooperative_matrix.n >= 16)) t.products = Products::fp16;
