@@ -19,6 +19,8 @@ const uint COLUMNS = LANES < VALUE4 ? LANES : VALUE4;           // lanes side by
 const uint QUERY_LANES = LANES < VALUE4 ? 1 : LANES / VALUE4;   // lanes over queries
 const uint OWN_COLUMNS = (VALUE4 + COLUMNS - 1) / COLUMNS;
 const uint OWN_QUERIES = (QUERIES + QUERY_LANES - 1) / QUERY_LANES;
+const uint KEY_LANES = LANES / KEY_BLOCK < 1 ? 1 : LANES / KEY_BLOCK > QUERIES ? QUERIES : LANES / KEY_BLOCK;  // lanes over a key's queries
+const uint KEY_QUERIES = QUERIES / KEY_LANES;
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
@@ -102,15 +104,15 @@ void main() {
   for (uint block = first_block; block < end_block; ++block) {
     uint first_key = block * KEY_BLOCK, n_keys = min(KEY_BLOCK, last_position + 1 - first_key);
 
-    for (uint key = lane; key < KEY_BLOCK; key += LANES) {
-      uint position = first_key + key;
-      precise float dots[QUERIES];
-      [[unroll]] for (uint q = 0; q < QUERIES; ++q) dots[q] = 0.0;
+    for (uint pair = lane; pair < KEY_BLOCK * KEY_LANES; pair += LANES) {
+      uint key = pair % KEY_BLOCK, position = first_key + key, first_query = pair / KEY_BLOCK * KEY_QUERIES;
+      precise float dots[KEY_QUERIES];
+      [[unroll]] for (uint q = 0; q < KEY_QUERIES; ++q) dots[q] = 0.0;
       if (key < n_keys) {
         for (uint i = 0; i < DIM4; ++i) {
           vec4 k = keys[(kv_head * DIM4 + i) * p.capacity + position];
-          [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
-            vec4 v = query[q * DIM4 + i];
+          [[unroll]] for (uint q = 0; q < KEY_QUERIES; ++q) {
+            vec4 v = query[(first_query + q) * DIM4 + i];
             precise float d = dots[q];
             d = fma(k.x, v.x, d);
             d = fma(k.y, v.y, d);
@@ -120,14 +122,14 @@ void main() {
           }
         }
       }
-      [[unroll]] for (uint q = 0; q < QUERIES; ++q) {
-        uint token = (first_row + q) / group, last = last_visible_key(token);
+      [[unroll]] for (uint i = 0; i < KEY_QUERIES; ++i) {
+        uint q = first_query + i, token = (first_row + q) / group, last = last_visible_key(token);
         bool visible = key < n_keys && position <= last && position >= first_visible_key(p.span, last);
-        precise float s = dots[q] * p.scale;
+        precise float s = dots[i] * p.scale;
         if (p.bias_distance != 0) s += bias_of(head_of(kv_head, first_row + q), token, position);
         score[q * KEY_BLOCK + key] = visible ? s : MINUS_INFINITY;
       }
-      for (uint q = 0; p.softcap > 0.0 && q < QUERIES; ++q) {
+      for (uint q = first_query; p.softcap > 0.0 && q < first_query + KEY_QUERIES; ++q) {
         float s = score[q * KEY_BLOCK + key];
         score[q * KEY_BLOCK + key] = s == MINUS_INFINITY ? s : p.softcap * tanh_of(s / p.softcap);
       }

@@ -4,6 +4,7 @@
 // summation can change the outcome. Ties go to the lower id.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "shared/layer.h"
 #include "shared/sample.h"
 
@@ -22,9 +23,11 @@ layout(push_constant) uniform Push { SampleParams p; };
 #include "lib/order_key.glsl"
 #include "lib/philox.glsl"
 
+const uint BIN_GROUPS = 16;
 shared uint lane_key[LANES], lane_id[LANES];     // best of a lane; later ties before a lane
 shared uint bin_count[256], bin_high[256];       // per 8 bits: tokens or low halves of weights, high halves of weights
-shared uint lane_low[LANES], lane_high[LANES];   // 64-bit weight of a lane
+shared uint lane_low[LANES], lane_high[LANES];   // 64-bit weight of a lane, then of all up to it
+shared uvec2 group_weight[BIN_GROUPS];           // of 16 bins
 shared uint threshold_key, threshold_ties;       // kept: larger keys, and the first so many equal ones
 shared uint found;
 shared uvec2 above;                              // count or 64-bit weight (low, high) over the threshold
@@ -63,8 +66,21 @@ void sync() {
   barrier();
 }
 
+// Order keys of tokens first, first + step ... below end, else 0. Four loads at a time hide each other's latency.
+uvec4 keys_at(uint first, uint step, uint end) {
+  uvec4 at = first + step * uvec4(0, 1, 2, 3), keys;
+  vec4 values;
+  [[unroll]] for (uint j = 0; j < 4; ++j) values[j] = at[j] < end ? adjusted[at[j]] : 0.0;
+  [[unroll]] for (uint j = 0; j < 4; ++j) keys[j] = at[j] < end ? order_key(values[j]) : 0;
+  return keys;
+}
+
 void penalize(uint lane) {
-  for (uint i = lane; i < p.vocab; i += LANES) adjusted[i] = logits[i];
+  for (uint i = lane; i < p.vocab; i += 4 * LANES) {
+    vec4 values;
+    [[unroll]] for (uint j = 0; j < 4; ++j) if (i + j * LANES < p.vocab) values[j] = logits[i + j * LANES];
+    [[unroll]] for (uint j = 0; j < 4; ++j) if (i + j * LANES < p.vocab) adjusted[i + j * LANES] = values[j];
+  }
   sync();
   uint n = min(min(rule.penalty_last, PENALTY_MOST), step_state.next);
   if (rule.penalty != 1.0) {
@@ -80,98 +96,138 @@ void penalize(uint lane) {
 
 void find_best(uint lane) {
   uint best = 0, id = 0;
-  for (uint i = lane; i < p.vocab; i += LANES) {
-    uint k = order_key(adjusted[i]);
-    if (k > best) { best = k; id = i; }
+  for (uint i = lane; i < p.vocab; i += 4 * LANES) {
+    uvec4 keys = keys_at(i, LANES, p.vocab);
+    [[unroll]] for (uint j = 0; j < 4; ++j)
+      if (keys[j] > best) { best = keys[j]; id = i + j * LANES; }
   }
   lane_key[lane] = best;
   lane_id[lane] = id;
   barrier();
-  for (uint other = 0; other < LANES; ++other) {
-    if (lane_key[other] > best || (lane_key[other] == best && lane_id[other] < id)) {
-      best = lane_key[other];
-      id = lane_id[other];
+  for (uint half_lanes = LANES / 2; half_lanes > 0; half_lanes /= 2) {
+    uint other = lane + half_lanes;
+    if (lane < half_lanes && (lane_key[other] > best || (lane_key[other] == best && lane_id[other] < id))) {
+      lane_key[lane] = best = lane_key[other];
+      lane_id[lane] = id = lane_id[other];
     }
+    barrier();
   }
-  barrier();
   if (lane == 0) { threshold_key = best; found = id; }
   barrier();
 }
 
+// The first bin from above with which `above` and the bins over it reach `wanted`, or 0; adds those over it to `above`.
+// For one invocation, after all have filled bins and sum_groups().
+uint find_bin(uvec2 wanted) {
+  uint group = BIN_GROUPS - 1;
+  for (; group > 0; --group) {
+    uvec2 with_group = add64(above, group_weight[group]);
+    if (!less64(with_group, wanted)) break;
+    above = with_group;
+  }
+  uint bins = 256 / BIN_GROUPS, bin = group * bins + bins - 1;
+  for (; bin > group * bins; --bin) {
+    uvec2 with_bin = add64(above, bin_weight(bin));
+    if (!less64(with_bin, wanted)) break;
+    above = with_bin;
+  }
+  return bin;
+}
+
+void sum_groups(uint lane) {
+  for (uint group = lane; group < BIN_GROUPS; group += LANES) {
+    uvec2 sum = uvec2(0);
+    for (uint i = 0; i < 256 / BIN_GROUPS; ++i) sum = add64(sum, bin_weight(group * (256 / BIN_GROUPS) + i));
+    group_weight[group] = sum;
+  }
+  barrier();
+}
+
 // The largest key such that tokens with it or above reach `wanted` (a count, or a weight), 8 bits at a time; only tokens
-// at or above `floor_key` count. Leaves it in threshold_key and what lies above it in `above`.
+// at or above `floor_key`, which is not 0, count. Leaves it in threshold_key and what lies above it in `above`.
 void find_threshold(uint lane, uvec2 wanted, bool weigh, uint floor_key, float best) {
   uint prefix = 0;
   if (lane == 0) above = uvec2(0);
   for (int shift = 24; shift >= 0; shift -= 8) {
     for (uint i = lane; i < 256; i += LANES) { bin_count[i] = 0; bin_high[i] = 0; }
     barrier();
-    for (uint i = lane; i < p.vocab; i += LANES) {
-      uint k = order_key(adjusted[i]);
-      if (k >= floor_key && (shift == 24 || k >> (shift + 8) == prefix)) {
-        uint bin = k >> shift & 255, w = weigh ? weight_of(k, best) : 1;
-        atomicAdd(bin_count[bin], w & 0x3fffu);
-        if (weigh) atomicAdd(bin_high[bin], w >> 14);
+    for (uint i = lane; i < p.vocab; i += 4 * LANES) {
+      uvec4 keys = keys_at(i, LANES, p.vocab);
+      [[unroll]] for (uint j = 0; j < 4; ++j) {
+        uint k = keys[j];
+        if (k >= floor_key && (shift == 24 || k >> (shift + 8) == prefix)) {
+          uint bin = k >> shift & 255, w = weigh ? weight_of(k, best) : 1;
+          atomicAdd(bin_count[bin], w & 0x3fffu);
+          if (weigh) atomicAdd(bin_high[bin], w >> 14);
+        }
       }
     }
     barrier();
-    if (lane == 0) {
-      uint bin = 255;
-      for (; bin > 0; --bin) {
-        uvec2 with_bin = add64(above, bin_weight(bin));
-        if (!less64(with_bin, wanted)) break;
-        above = with_bin;
-      }
-      threshold_key = prefix << 8 | bin;
-    }
+    sum_groups(lane);
+    if (lane == 0) threshold_key = prefix << 8 | find_bin(wanted);
     barrier();
     prefix = threshold_key;
   }
 }
 
-// Weight of a token if it is kept. ties: equal keys seen before it.
+// Weight of a token if it is kept; 0 is no token's key, but a threshold that keeps all. ties: equal keys seen before it.
 uint kept_weight(uint key, float best, uint threshold, uint max_ties, inout uint ties) {
   bool keep = key > threshold;
-  if (key == threshold) keep = ties++ < max_ties;
+  if (key == threshold && key != 0) keep = ties++ < max_ties;
   return keep ? weight_of(key, best) : 0;
 }
 
-// Weights of all kept tokens, in id order: sums per lane, each lane owning consecutive ids.
-uvec2 weigh_all(uint lane, uint first, uint end, float best, uint threshold, uint max_ties, out uint ties_before) {
+// Weights of all kept tokens, in id order: sums per lane, each lane owning consecutive ids. Returns the sum of all, and
+// leaves those of lanes up to each in lane_low and lane_high; own: this lane's.
+uvec2 weigh_all(uint lane, uint first, uint end, float best, uint threshold, uint max_ties, out uint ties_before, out uvec2 own) {
   uint ties = 0;
-  for (uint i = first; i < end; ++i) ties += uint(order_key(adjusted[i]) == threshold);
+  for (uint i = first; threshold != 0 && i < end; i += 4) {
+    uvec4 keys = keys_at(i, 1, end);
+    [[unroll]] for (uint j = 0; j < 4; ++j) ties += uint(keys[j] == threshold);
+  }
   lane_id[lane] = ties;
   barrier();
   ties_before = 0;
-  for (uint other = 0; other < lane; ++other) ties_before += lane_id[other];
-  uvec2 sum = uvec2(0);
+  for (uint other = 0; threshold != 0 && other < lane; ++other) ties_before += lane_id[other];
+  own = uvec2(0);
   ties = ties_before;
-  for (uint i = first; i < end; ++i)
-    sum = add64(sum, uvec2(kept_weight(order_key(adjusted[i]), best, threshold, max_ties, ties), 0));
+  for (uint i = first; i < end; i += 4) {
+    uvec4 keys = keys_at(i, 1, end);
+    [[unroll]] for (uint j = 0; j < 4; ++j) own = add64(own, uvec2(kept_weight(keys[j], best, threshold, max_ties, ties), 0));
+  }
+  uvec2 sum = own;
+  for (uint step = 1; step < LANES; step *= 2) {
+    lane_low[lane] = sum.x;
+    lane_high[lane] = sum.y;
+    barrier();
+    if (lane >= step) sum = add64(sum, uvec2(lane_low[lane - step], lane_high[lane - step]));
+    barrier();
+  }
   lane_low[lane] = sum.x;
   lane_high[lane] = sum.y;
   barrier();
-  uvec2 total = uvec2(0);
-  for (uint other = 0; other < LANES; ++other) total = add64(total, uvec2(lane_low[other], lane_high[other]));
-  return total;
+  return uvec2(lane_low[LANES - 1], lane_high[LANES - 1]);
 }
 
 void draw(uint lane) {
   float best = key_value(threshold_key);
-  uint own = (p.vocab + LANES - 1) / LANES, first = min(lane * own, p.vocab), end = min(first + own, p.vocab);
+  // Below this a weight is 0: exp(-24) WEIGHT_ONE < 0.5, with room for what the subtraction rounds.
+  uint least = order_key(best - 24.0 * rule.temperature);
+  uint n_own = (p.vocab + LANES - 1) / LANES, first = min(lane * n_own, p.vocab), end = min(first + n_own, p.vocab);
   uint threshold = 0, max_ties = 0xffffffffu, ties_before;
+  uvec2 own;
   barrier();
   if (rule.top_k > 0 && rule.top_k < p.vocab) {
-    find_threshold(lane, uvec2(rule.top_k, 0), false, 0, best);
+    find_threshold(lane, uvec2(rule.top_k, 0), false, least, best);
     threshold = threshold_key;
     max_ties = rule.top_k - above.x;
     barrier();
   }
-  uvec2 total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before);
+  uvec2 total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before, own);
   if (rule.top_p < 1.0) {
     uvec2 wanted = scale64(total, uint(clamp(rule.top_p, 0.0, 0.99999994) * 4294967296.0));
     if (wanted == uvec2(0)) wanted = uvec2(1, 0);
-    find_threshold(lane, wanted, true, threshold, best);
+    find_threshold(lane, wanted, true, max(threshold, least), best);
     uint most_ties = threshold_key == threshold ? max_ties : p.vocab;
     uint w = max(weight_of(threshold_key, best), 1), ties = 1;
     uvec2 rest = sub64(wanted, above), sum = uvec2(w, 0);
@@ -179,12 +235,10 @@ void draw(uint lane) {
     max_ties = ties;
     threshold = threshold_key;
     barrier();
-    total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before);
+    total = weigh_all(lane, first, end, best, threshold, max_ties, ties_before, own);
   }
   uvec2 target = scale64(total, philox(uvec4(step_state.next, 0, 0, 0), uvec2(rule.seed_low, rule.seed_high)).x);
-  uvec2 before = uvec2(0);
-  for (uint other = 0; other < lane; ++other) before = add64(before, uvec2(lane_low[other], lane_high[other]));
-  uvec2 after = add64(before, uvec2(lane_low[lane], lane_high[lane]));
+  uvec2 after = uvec2(lane_low[lane], lane_high[lane]), before = sub64(after, own);
   if (!less64(target, before) && less64(target, after)) {
     uint ties = ties_before;
     for (uint i = first; i < end && !less64(target, before); ++i) {

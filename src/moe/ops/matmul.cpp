@@ -7,6 +7,7 @@
 namespace vkmoe {
 namespace {
 
+constexpr uint32_t few_groups = 32;
 constexpr uint32_t staged_height = 3;  // index of the height that the kernels of lib/tall_matmul.glsl take
 constexpr const char* tall_stems[] = {"matmul_staged", "matmul_int8", "matmul_coopmat"};  // by Products
 
@@ -37,11 +38,15 @@ Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height, Product
   if (products == Products::int8) return {r.tuning.int8.lanes, r.tuning.int8.lane_rows, 1, 2};
   if (height == staged_height) return {r.tuning.staged.lanes, r.tuning.staged.lane_rows, 1, 2};
   Tuning::Matmul t = r.tuning.matmul[height];
-  uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split;
+  uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split, invocations = TILE_ROWS / t.lane_rows;
+  // So few workgroups, for one token, leave most of a GPU idle: more invocations share a row.
+  while (height == 0 && split > 1 && split < MATMUL_SEGMENTS && ceil_div(weight.expert_tiles, tiles) <= few_groups &&
+         2 * split * invocations <= r.device.caps().max_invocations)
+    split *= 2;
   // The partial sums of all segments must fit in shared memory.
   uint32_t outputs = TILE_ROWS * tiles * rows_of(r, height);
   if (split > 1 && MATMUL_SEGMENTS * outputs * 4 > r.device.caps().max_shared_bytes) split = 1;
-  return {TILE_ROWS / t.lane_rows * split, t.lane_rows, split, tiles};
+  return {invocations * split, t.lane_rows, split, tiles};
 }
 
 uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {

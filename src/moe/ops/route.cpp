@@ -21,7 +21,7 @@ void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView b
     fail(VKMOE_ERROR_UNSUPPORTED, "a gate drops second experts by chance or by capacity, not both");
   GateParams gate = {rule, routing.n_tokens, logits.stride, routing.first_token};
   BufferView tokens = routing.tokens.buffer ? routing.tokens : bias, table = routing.table.buffer ? routing.table : bias;
-  uint32_t experts = gate_experts(rule), gate_lanes = r.tuning.row_lanes;
+  uint32_t experts = gate_experts(rule), gate_lanes = std::min(r.tuning.row_lanes, std::max(experts, 128u));
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
   r.recording.note({uint64_t(routing.n_tokens) * (rule.n_experts + 2 * rule.top_k) * 4, 0});
   r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights, tokens, table},

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <bit>
 
 #include "moe/ops/ops.h"
 
@@ -55,8 +56,9 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.attention_sums = few_registers ? 4 : 40;
   t.lanes = 64;
   t.head_lanes = few_registers ? 64 : std::clamp(caps.min_subgroup_size, 32u, 64u);
-  t.row_lanes = 128;
-  t.sample_lanes = 128;
+  // A decoded token is one row: a single workgroup waits for memory in turns, the fewer the more invocations it has.
+  t.row_lanes = std::bit_floor(std::min(caps.max_invocations, 512u));
+  t.sample_lanes = std::bit_floor(std::min({caps.max_invocations, 1024u, caps.max_shared_bytes / 32}));
   t.fused_router_bytes = 512 << 10;
   t.most_iterations = 0xffffffffu;
   t.exact_halves = caps.exact_halves;
