@@ -11,7 +11,7 @@ import argparse, datetime, json, os, re, subprocess, tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-GPUS = ["amd-gfx1100", "amd-navi21", "amd-vega10", "intel-dg2", "adreno-740", "mali-g610"]
+GPUS = ["amd-gfx1100", "amd-navi21", "amd-vega10", "intel-dg2", "intel-bmg", "adreno-740", "mali-g610"]
 FORMATS = ["q4_k", "q6_k", "q8_0", "f16", "mxfp4"]
 GGML_TYPES = {8: "q8_0", 12: "q4_k", 14: "q6_k"}  # of the peer's kernels that take the type as a constant
 MULTIPLY_ADD = re.compile(r"v_(pk_)?(fma|mad|mac|dot)|^(mad(?!sh)|dp4a|dpas|FMA|IDP)|dp[24]acc")
@@ -91,13 +91,13 @@ def our_kernel(vendor, name):
         if head == "gate":
             return f"top-k, {constants[1]} experts", None, None, None
         return None
-    staged, name, constants = re.match(r"matmul_(staged_|int8_)?(\w+)\((.*)\)", name).groups()
+    staged, name, constants = re.match(r"matmul_(staged_|int8_|coopmat_)?(\w+)\((.*)\)", name).groups()
     lanes, lane_rows, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:6])
     if rows == 0 or (rows == 1 and tokens not in (4 if vendor == "mali" else 8, 32)):
         return None
     operation = {1: "decode", 4: "small batch", 8: "small batch", 32: "prefill"}[tokens] + (", gate and up" if epilogue == 2 else "")
-    if staged == "int8_":
-        operation = operation.replace("prefill", "prefill, int8")
+    if staged in ("int8_", "coopmat_"):
+        operation = operation.replace("prefill", {"int8_": "prefill, int8", "coopmat_": "prefill, matrices"}[staged])
     if staged:  # a block of 32 values of all rows and tokens of the workgroup
         return operation, name, tiles * 32 * 32 / lanes, tiles * 32 * 32 * tokens / lanes
     weights = lane_rows * tiles * 32  # a block of 32 values for each row that the invocation owns
@@ -241,9 +241,10 @@ def page(document):
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
              *comparison(rows, gpus, ["decode"], "per_weight"), "",
              "## Prefill: instructions per multiply-add (`mul_mat_id`)", "",
-             "vkmoe's tiles are 32 tokens high, the peer's 64; both use int8 dot products (four multiply-adds in one) where the "
-             "device has them, the peer else fp16, vkmoe float32.", "",
-             *comparison(rows, gpus, ["prefill, int8", "prefill"], "per_multiply_add"), "",
+             "vkmoe's tiles are 32 tokens high, the peer's 64; both use matrices of fp16 (VK_KHR_cooperative_matrix) on "
+             "intel-bmg, else int8 dot products (four multiply-adds in one) where the device has them, else the peer fp16, vkmoe "
+             "float32.", "",
+             *comparison(rows, gpus, ["prefill, matrices", "prefill, int8", "prefill"], "per_multiply_add"), "",
              "The same with `--exact`: float32, one order of summation.", "",
              *comparison(rows, gpus, ["prefill"], "per_multiply_add"), "", "## All figures", "",
              "Occupancy: AMD subgroups per SIMD, Adreno waves per core, Mali 1 or half. Mali's cycles are those of each "

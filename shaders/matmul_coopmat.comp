@@ -1,7 +1,7 @@
-// y = W x for many rows of x as fp16 (half_rows.comp), on the device's matrix units: W is decoded to fp16, products are added
-// in float32. As matmul_staged.comp otherwise, but not the bits of the others. A value of W beyond 65504 becomes infinity; formats
-// with more bits than fp16 (F32, BF16) are left to the others. Tiles as in llama.cpp's mul_mm.
-// Written for GL_NV_cooperative_matrix, whose sizes may be specialization constants; embed_kernels makes it the KHR form.
+// y = W x for many rows of x as fp16 (half_rows.comp), on the device's matrix units: W is decoded to fp16, sums are float32.
+// As matmul_staged.comp otherwise, but not its bits. A value of W beyond 65504 becomes infinity; formats with more bits than
+// fp16 (F32, BF16) are left to the others. Tiles as in llama.cpp's mul_mm. Written for GL_NV_cooperative_matrix, whose sizes
+// may be specialization constants; embed_kernels makes it the KHR form, which needs the Vulkan memory model.
 #version 450
 #pragma use_vulkan_memory_model
 #extension GL_GOOGLE_include_directive : require
@@ -14,7 +14,7 @@
 #include "shared/matmul.h"
 
 #include "lib/tall_matmul.glsl"
-layout(constant_id = 8) const uint M = 16;   // a product of matrices (M, K) of W and (K, N) of x: Caps::matrices
+layout(constant_id = 8) const uint M = 16;   // a product of matrices (M, K) of W and (K, N) of x: Caps::cooperative_matrix
 layout(constant_id = 9) const uint N = 16;
 layout(constant_id = 10) const uint K = 16;
 layout(constant_id = 11) const uint SUBGROUP = 32;  // invocations of a subgroup, which all take part

@@ -1,5 +1,6 @@
-// Rewrites SPV_NV_cooperative_matrix, which older glslang can write, as SPV_KHR_cooperative_matrix, which drivers take: the same
-// operations, with a use for each type and a layout in place of a flag. Called by embed_kernels. After both specifications.
+// Rewrites SPV_NV_cooperative_matrix, which older glslang can write, as SPV_KHR_cooperative_matrix, which drivers take: the
+// same operations, with a use for each type and a layout in place of a flag. Called by embed_kernels. After both
+// specifications.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -12,8 +13,8 @@ namespace vkmoe {
 
 class CooperativeMatrices {
  public:
-  // A module; throws std::runtime_error where it is broken, or where no multiply-add, or more than one kind of operand, says what
-  // a matrix type is used as.
+  // A module; throws std::runtime_error where it is broken, or where no multiply-add, or more than one kind of operand, says
+  // what a matrix type is used as.
   explicit CooperativeMatrices(const std::vector<uint32_t>& words) : words_(words) {
     for_each([this](const uint32_t* w, uint32_t count) { declare(w, count); });
     for_each([this](const uint32_t* w, uint32_t count) { find_use(w, count); });
@@ -75,7 +76,9 @@ class CooperativeMatrices {
     out.insert(out.end(), operands.begin(), operands.end());
   }
 
-  [[noreturn]] static void fail(const std::string& message) { throw std::runtime_error("cooperative matrices: " + message); }
+  [[noreturn]] static void fail(const std::string& message) {
+    throw std::runtime_error("cooperative matrices: " + message);
+  }
 
   // Calls visit(instruction, words of it).
   template <class Visit>

@@ -86,6 +86,17 @@ void read_features(PhysicalDevice& device) {
   }
 }
 
+// The least subgroup: what Intel's and AMD's matrix units work on. Workgroups have 64 or 128 invocations, which must be whole
+// subgroups, of which each owns at least one of the matrices that the workgroup's (64, 32) results are.
+void choose_matrix_lanes(Caps& caps, const VkPhysicalDeviceSubgroupSizeControlProperties& sizes) {
+  MatrixShape& matrices = caps.cooperative_matrix;
+  if (!matrices.m) return;
+  matrices.lanes = sizes.minSubgroupSize;
+  uint32_t most = 128 / matrices.lanes;
+  bool allowed = sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT && sizes.maxComputeWorkgroupSubgroups >= most;
+  if (!allowed || caps.subgroup_size > 64 || 64 / matrices.m * (32 / matrices.n) < most) matrices = {};
+}
+
 void read_properties(PhysicalDevice& device) {
   VkPhysicalDeviceProperties2 properties = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
   VkPhysicalDeviceMaintenance3Properties maintenance3 = {};
@@ -124,13 +135,7 @@ void read_properties(PhysicalDevice& device) {
   caps.timestamp_ns = limits.timestampPeriod;
   caps.subgroup_size = subgroup.subgroupSize;
   caps.min_subgroup_size = sizes.minSubgroupSize ? sizes.minSubgroupSize : caps.subgroup_size;
-  // The least subgroup: what Intel's and AMD's matrix units work on. Workgroups of its kernels have 64 or 128 invocations, so
-  // at most 16 subgroups.
-  caps.cooperative_matrix.lanes = caps.min_subgroup_size;
-  if (!(sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT) || sizes.maxComputeWorkgroupSubgroups < 16 ||
-      caps.min_subgroup_size < 8 || caps.subgroup_size > 64) {
-    caps.cooperative_matrix = {};
-  }
+  choose_matrix_lanes(caps, sizes);
   if (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) {
     caps.subgroup_arithmetic = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     caps.subgroup_ballot = subgroup.supportedOperations & VK_SUBGROUP_FEATURE_BALLOT_BIT;

@@ -31,7 +31,7 @@ using PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR =
 namespace vkmoe {
 
 // The largest product of fp16 matrices, added in float32 by a subgroup, whose sizes are powers of two from 8 to 32; m = 0
-// where there is none. The device has the extension. lanes is left as it is.
+// where there is none. The device has the extension. lanes is left 0.
 MatrixShape find_matrix_shape(VkPhysicalDevice device);
 
 }  // namespace vkmoe
