@@ -19,8 +19,12 @@ const uint COLUMNS = LANES < VALUE4 ? LANES : VALUE4;           // lanes side by
 const uint QUERY_LANES = LANES < VALUE4 ? 1 : LANES / VALUE4;   // lanes over queries
 const uint OWN_COLUMNS = (VALUE4 + COLUMNS - 1) / COLUMNS;
 const uint OWN_QUERIES = (QUERIES + QUERY_LANES - 1) / QUERY_LANES;
-const uint KEY_LANES = LANES / KEY_BLOCK < 1 ? 1 : LANES / KEY_BLOCK > QUERIES ? QUERIES : LANES / KEY_BLOCK;  // lanes over a key's queries
+// Lanes over the queries of a key, and their queries.
+const uint KEY_LANES = LANES < 2 * KEY_BLOCK ? 1 : LANES / KEY_BLOCK < QUERIES ? LANES / KEY_BLOCK : QUERIES;
 const uint KEY_QUERIES = QUERIES / KEY_LANES;
+// Values, and partial results, that are loaded before the first is used, where an invocation has few sums.
+const uint OWN_SUMS = OWN_QUERIES * OWN_COLUMNS;
+const uint AHEAD = OWN_SUMS <= 2 ? 8 : OWN_SUMS <= 4 ? 4 : 1;
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
@@ -95,9 +99,9 @@ void main() {
   barrier();
 
   Running running[OWN_QUERIES];
-  vec4 sum[OWN_QUERIES * OWN_COLUMNS];
+  vec4 sum[OWN_SUMS];
   [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) running[i] = Running(MINUS_INFINITY, 0.0);
-  [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) sum[i] = vec4(0.0);
+  [[unroll]] for (uint i = 0; i < OWN_SUMS; ++i) sum[i] = vec4(0.0);
 
   if (SPLIT_KEYS != 0) first_block += gl_WorkGroupID.z;
   uint end_block = SPLIT_KEYS != 0 ? min(first_block + 1, n_blocks) : n_blocks;
@@ -148,20 +152,25 @@ void main() {
     }
     barrier();
 
-    vec4 block_sum[OWN_QUERIES * OWN_COLUMNS];
+    vec4 block_sum[OWN_SUMS];
     precise float block_l[OWN_QUERIES];
-    [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) block_sum[i] = vec4(0.0);
+    [[unroll]] for (uint i = 0; i < OWN_SUMS; ++i) block_sum[i] = vec4(0.0);
     [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) block_l[i] = 0.0;
-    for (uint key = 0; key < n_keys; ++key) {
-      vec4 v[OWN_COLUMNS];
-      [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
-        v[c] = values[value_index(kv_head, first_key + key, min(column + c * COLUMNS, VALUE4 - 1))];
-      [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
-        float weight = score[own_query(i) * KEY_BLOCK + key];
-        block_l[i] += weight;
-        [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
-          precise vec4 added = fma(vec4(weight), v[c], block_sum[i * OWN_COLUMNS + c]);
-          block_sum[i * OWN_COLUMNS + c] = added;
+    for (uint from = 0; from < n_keys; from += AHEAD) {
+      vec4 v[AHEAD * OWN_COLUMNS];
+      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        uint position = first_key + min(from + j, n_keys - 1);  // a key after the last weighs 0
+        [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+          v[j * OWN_COLUMNS + c] = values[value_index(kv_head, position, min(column + c * COLUMNS, VALUE4 - 1))];
+      }
+      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+          float weight = score[own_query(i) * KEY_BLOCK + from + j];
+          block_l[i] += weight;
+          [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c) {
+            precise vec4 added = fma(vec4(weight), v[j * OWN_COLUMNS + c], block_sum[i * OWN_COLUMNS + c]);
+            block_sum[i * OWN_COLUMNS + c] = added;
+          }
         }
       }
     }
@@ -189,16 +198,26 @@ void main() {
     }
     if (!last_to_arrive(kv_head, first_row)) return;
     [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) running[i] = Running(MINUS_INFINITY, 0.0);
-    [[unroll]] for (uint i = 0; i < OWN_QUERIES * OWN_COLUMNS; ++i) sum[i] = vec4(0.0);
-    for (uint block = first_block - gl_WorkGroupID.z; block < n_blocks; ++block) {
-      [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
-        uint partial = partial_of(kv_head, first_row + min(own_query(i), rows - 1), block);
-        vec4 reduced = partials[partial];
-        if (reduced.x != MINUS_INFINITY) {
-          vec2 factors = merge_factors(running[i], reduced.x, reduced.y);
+    [[unroll]] for (uint i = 0; i < OWN_SUMS; ++i) sum[i] = vec4(0.0);
+    for (uint block = first_block - gl_WorkGroupID.z; block < n_blocks; block += AHEAD) {
+      vec4 reduced[AHEAD * OWN_QUERIES], block_sum[AHEAD * OWN_SUMS];
+      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+          uint partial = partial_of(kv_head, first_row + min(own_query(i), rows - 1), min(block + j, n_blocks - 1));
+          reduced[j * OWN_QUERIES + i] = partials[partial];
           [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
-            sum[i * OWN_COLUMNS + c] = merge_values(
-                sum[i * OWN_COLUMNS + c], partials[partial + 1 + min(column + c * COLUMNS, VALUE4 - 1)], factors);
+            block_sum[j * OWN_SUMS + i * OWN_COLUMNS + c] = partials[partial + 1 + min(column + c * COLUMNS, VALUE4 - 1)];
+        }
+      }
+      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
+          vec4 r = reduced[j * OWN_QUERIES + i];
+          if (block + j < n_blocks && r.x != MINUS_INFINITY) {
+            vec2 factors = merge_factors(running[i], r.x, r.y);
+            [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
+              sum[i * OWN_COLUMNS + c] =
+                  merge_values(sum[i * OWN_COLUMNS + c], block_sum[j * OWN_SUMS + i * OWN_COLUMNS + c], factors);
+          }
         }
       }
     }

@@ -1,6 +1,7 @@
 // Chooses each token's experts from its router logits by a GateRule (shared/route.h). A workgroup owns one token.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "shared/route.h"
 
 layout(local_size_x_id = 0) in;

@@ -6,8 +6,10 @@
 #include "lib/philox.glsl"
 #include "lib/reduce.glsl"
 
+const uint AHEAD = 8;  // loads in a row that hide each other's latency; EXPERTS is a multiple of it
+
 shared float score[EXPERTS];            // what a chosen expert weighs
-shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned
+shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned; 0 behind the last
 shared uint group_key[GATE_MAX_GROUPS];
 shared float chosen_group[GATE_MAX_GROUPS];  // logits of the chosen groups, best first (CHOOSE_TREE)
 shared float chosen[GATE_MAX_TOP_K];
@@ -43,17 +45,23 @@ uvec4 draw(uint index, uint what) {
 void score_experts(uint lane) {
   uint n = p.rule.n_experts;
   float maximum = -GATE_MAX_LOGIT;
-  for (uint e = 0; e < n; ++e) maximum = max(maximum, score[e]);
+  for (uint e = 0; e < EXPERTS; e += AHEAD) {
+    [[unroll]] for (uint j = 0; j < AHEAD; ++j) maximum = max(maximum, e + j < n ? score[e + j] : -GATE_MAX_LOGIT);
+  }
   barrier();  // before scores take the logits' place
   float mass = 0.0;
   if (p.rule.score == SCORE_SOFTMAX) {
     for (uint e = lane; e < n; e += LANES) mass += exp(score[e] - maximum);
     mass = workgroup_sum(mass);
   }
-  for (uint e = lane; e < n; e += LANES) {
-    float s = score_of(score[e], maximum, mass);
-    if (p.rule.weight == WEIGHT_SCORE) score[e] = s;
-    key[e] = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
+  for (uint e = lane; e < EXPERTS; e += LANES) {
+    uint k = 0;
+    if (e < n) {
+      float s = score_of(score[e], maximum, mass);
+      if (p.rule.weight == WEIGHT_SCORE) score[e] = s;
+      k = order_key(p.rule.has_bias != 0 ? s + bias[e] : s);
+    }
+    key[e] = k;
   }
   barrier();
 }
@@ -141,9 +149,11 @@ void choose_best(uint lane, uint to) {
   if (p.rule.n_groups > 1) mask_groups(lane);
   for (uint e = lane; e < p.rule.n_experts; e += LANES) {
     uint mine = key[e], rank = 0;
-    for (uint o = 0; o < p.rule.n_experts; ++o) {
-      uint k = key[o];
-      rank += uint(k > mine || (k == mine && o < e));
+    for (uint o = 0; o < EXPERTS; o += AHEAD) {
+      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        uint k = key[o + j];
+        rank += uint(k > mine || (k == mine && o + j < e));
+      }
     }
     if (rank < p.rule.top_k) choose(to, rank, e);
   }
