@@ -250,10 +250,10 @@ void add_attention(Cases& cases) {
   with([](Shape& s) { s.all_keys = true, s.position = 50; });  // a decoder over its encoder's output
   with([](Shape& s) { s.all_keys = true, s.position = 0, s.n_tokens = 2; });
   for (const Lanes& lanes : all_lanes()) {
-    if (lanes.lanes > 64) continue;  // no device is given more
+    if (lanes.lanes > 512) continue;  // no device is given more
     for (const Shape& s : shapes) {
       cases.push_back({"attention", cat("lanes=", lanes.lanes), s.name(),
-                       s.quick && (lanes.lanes == 8 || (lanes.lanes == 32 && s.head_dim == 64)),
+                       s.quick && (lanes.lanes == 8 || ((lanes.lanes == 32 || lanes.lanes == 128) && s.head_dim == 64)),
                        [=](Check& check) { check_attention(check, with_lanes(check, lanes.lanes), s); }});
     }
   }
