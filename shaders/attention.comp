@@ -13,6 +13,7 @@ layout(constant_id = 1) const uint HEAD_DIM = 64;
 layout(constant_id = 2) const uint QUERIES = 4;
 layout(constant_id = 3) const uint SPLIT_KEYS = 0;
 layout(constant_id = 4) const uint VALUE_DIM = 64;  // less than HEAD_DIM: values are the first dimensions of the keys
+layout(constant_id = 5) const uint MOST_AHEAD = 1;   // at most KEY_BLOCK, a power of two
 const uint DIM4 = HEAD_DIM / 4;
 const uint VALUE4 = VALUE_DIM / 4;
 const uint COLUMNS = LANES < VALUE4 ? LANES : VALUE4;           // lanes side by side over a row of values
@@ -24,7 +25,7 @@ const uint KEY_LANES = LANES < 2 * KEY_BLOCK ? 1 : LANES / KEY_BLOCK < QUERIES ?
 const uint KEY_QUERIES = QUERIES / KEY_LANES;
 // Values, and partial results, that are loaded before the first is used, where an invocation has few sums.
 const uint OWN_SUMS = OWN_QUERIES * OWN_COLUMNS;
-const uint AHEAD = OWN_SUMS <= 2 ? 8 : OWN_SUMS <= 4 ? 4 : 1;
+const uint AHEAD = OWN_SUMS <= 2 ? MOST_AHEAD : OWN_SUMS <= 4 && MOST_AHEAD > 4 ? 4 : 1;
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
@@ -109,7 +110,8 @@ void main() {
     uint first_key = block * KEY_BLOCK, n_keys = min(KEY_BLOCK, last_position + 1 - first_key);
 
     for (uint pair = lane; pair < KEY_BLOCK * KEY_LANES; pair += LANES) {
-      uint key = pair % KEY_BLOCK, position = first_key + key, first_query = pair / KEY_BLOCK * KEY_QUERIES;
+      uint key = pair % KEY_BLOCK, position = first_key + key;
+      uint first_query = KEY_LANES == 1 ? 0 : pair / KEY_BLOCK * KEY_QUERIES;
       precise float dots[KEY_QUERIES];
       [[unroll]] for (uint q = 0; q < KEY_QUERIES; ++q) dots[q] = 0.0;
       if (key < n_keys) {
@@ -159,7 +161,7 @@ void main() {
     for (uint from = 0; from < n_keys; from += AHEAD) {
       vec4 v[AHEAD * OWN_COLUMNS];
       [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
-        uint position = first_key + min(from + j, n_keys - 1);  // a key after the last weighs 0
+        uint position = first_key + (AHEAD == 1 ? from : min(from + j, n_keys - 1));  // a key after the last weighs 0
         [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
           v[j * OWN_COLUMNS + c] = values[value_index(kv_head, position, min(column + c * COLUMNS, VALUE4 - 1))];
       }
@@ -202,8 +204,9 @@ void main() {
     for (uint block = first_block - gl_WorkGroupID.z; block < n_blocks; block += AHEAD) {
       vec4 reduced[AHEAD * OWN_QUERIES], block_sum[AHEAD * OWN_SUMS];
       [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+        uint at = AHEAD == 1 ? block : min(block + j, n_blocks - 1);
         [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
-          uint partial = partial_of(kv_head, first_row + min(own_query(i), rows - 1), min(block + j, n_blocks - 1));
+          uint row = first_row + min(own_query(i), rows - 1), partial = partial_of(kv_head, row, at);
           reduced[j * OWN_QUERIES + i] = partials[partial];
           [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
             block_sum[j * OWN_SUMS + i * OWN_COLUMNS + c] = partials[partial + 1 + min(column + c * COLUMNS, VALUE4 - 1)];

@@ -6,7 +6,7 @@
 #include "lib/philox.glsl"
 #include "lib/reduce.glsl"
 
-const uint AHEAD = 8;  // loads in a row that hide each other's latency; EXPERTS is a multiple of it
+const uint AHEAD = 4;  // loads in a row that hide each other's latency; EXPERTS is a multiple of it
 
 shared float score[EXPERTS];            // what a chosen expert weighs
 shared uint key[EXPERTS];               // what it is chosen by, ordered as unsigned; 0 behind the last

@@ -252,9 +252,14 @@ void add_attention(Cases& cases) {
   for (const Lanes& lanes : all_lanes()) {
     if (lanes.lanes > 512) continue;  // no device is given more
     for (const Shape& s : shapes) {
-      cases.push_back({"attention", cat("lanes=", lanes.lanes), s.name(),
+      uint32_t ahead = lanes.lanes > 32 ? 8 : 1;
+      cases.push_back({"attention", cat("lanes=", lanes.lanes, ahead > 1 ? ",ahead=8" : ""), s.name(),
                        s.quick && (lanes.lanes == 8 || ((lanes.lanes == 32 || lanes.lanes == 128) && s.head_dim == 64)),
-                       [=](Check& check) { check_attention(check, with_lanes(check, lanes.lanes), s); }});
+                       [=](Check& check) {
+                         Tuning tuning = with_lanes(check, lanes.lanes);
+                         tuning.attention_ahead = ahead;
+                         check_attention(check, tuning, s);
+                       }});
     }
   }
   for (const Shape& s : shapes) {

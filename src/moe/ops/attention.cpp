@@ -63,7 +63,7 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
   uint32_t per_group = queries_per_group(r, rows, params.head_dim);
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
   uint32_t lanes = split ? split_lanes(r, params.head_dim, per_group * params.value_dim / 4) : lanes_of(r, params.head_dim);
-  SpecConstants constants = {lanes, params.head_dim, per_group, split, params.value_dim};
+  SpecConstants constants = {lanes, params.head_dim, per_group, split, params.value_dim, r.tuning.attention_ahead};
   const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
   const uint32_t* position = r.recording.watch({step.buffer, step.offset, sizeof(Step)});

@@ -39,6 +39,7 @@ struct Tuning {
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges
   uint32_t attention_sums;      // vec4s of values, twice, that an invocation of attention may hold
+  uint32_t attention_ahead;     // values that it loads before the first is used
   uint32_t lanes;               // of kernels that share a token's experts among invocations
   uint32_t head_lanes;          // of kernels that share a head of up to 256 dimensions
   uint32_t row_lanes;           // of kernels that own a row of the residual stream

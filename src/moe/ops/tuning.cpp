@@ -27,6 +27,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.share_keys = false;
   t.attention_sums = 40;
+  t.attention_ahead = 1;
   t.lanes = t.head_lanes = t.row_lanes = 8;
   t.sample_lanes = 128;
   t.fused_router_bytes = 512 << 10;
@@ -54,6 +55,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.matmul_texels = false;
   t.share_keys = true;
   t.attention_sums = few_registers ? 4 : 40;
+  t.attention_ahead = few_registers ? 1 : 8;
   t.lanes = 64;
   t.head_lanes = few_registers ? 64 : std::clamp(caps.min_subgroup_size, 32u, 64u);
   // A decoded token is one row: a single workgroup waits for memory in turns, the fewer the more invocations it has.
