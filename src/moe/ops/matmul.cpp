@@ -7,7 +7,7 @@
 namespace vkmoe {
 namespace {
 
-constexpr uint32_t few_groups = 32;
+constexpr uint32_t few_groups = 32;  // workgroups of a matrix and token
 constexpr uint32_t staged_height = 3;  // index of the height that the kernels of lib/tall_matmul.glsl take
 constexpr const char* tall_stems[] = {"matmul_staged", "matmul_int8", "matmul_coopmat"};  // by Products
 
