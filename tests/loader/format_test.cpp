@@ -46,16 +46,17 @@ TEST_CASE("all types of the table") {
   CHECK(names == expected);
 }
 
-// Where a block with this one bit set has its bits on the device, quads first.
+// Which bits on the device, quads first, are 0 where a block's are all 1 but this one. (Not the other way round: E2M1's zero
+// loses its sign.)
 static std::vector<size_t> device_bits(const Format& format, size_t file_bytes, size_t bit) {
-  std::vector<uint8_t> blocks(file_bytes), quads(format.quads * 16, 0xff), tail(format.tail_bytes + 1, 0xff);
-  blocks[bit / 8] = uint8_t(1 << bit % 8);
+  std::vector<uint8_t> blocks(file_bytes, 0xff), quads(format.quads * 16), tail(format.tail_bytes + 1);
+  blocks[bit / 8] = uint8_t(~(1 << bit % 8));
   format.split(blocks.data(), quads.data(), tail.data());
-  CHECK(tail.back() == 0xff);
+  CHECK(tail.back() == 0);
   quads.insert(quads.end(), tail.begin(), tail.end() - 1);
   std::vector<size_t> found;
   for (size_t i = 0; i < quads.size() * 8; ++i)
-    if (quads[i / 8] >> i % 8 & 1) found.push_back(i);
+    if (!(quads[i / 8] >> i % 8 & 1)) found.push_back(i);
   return found;
 }
 
