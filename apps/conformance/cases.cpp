@@ -1,5 +1,7 @@
 #include "cases.h"
 
+#include "base/numeric.h"
+
 namespace vkmoe::conformance {
 
 Cases all_cases() {
@@ -23,6 +25,21 @@ Tuning with_lanes(const Check& check, uint32_t lanes) {
   Tuning tuning = Tuning::of(check.caps());
   tuning.lanes = tuning.head_lanes = tuning.row_lanes = tuning.sample_lanes = lanes;
   return tuning;
+}
+
+Routing routing_for(Check& check, uint32_t n_tokens, uint32_t top_k, uint32_t n_experts) {
+  uint32_t n = n_tokens * top_k;
+  Routing routing;
+  routing.n_tokens = n_tokens;
+  routing.top_k = top_k;
+  routing.tile_capacity = n;
+  routing.counts = check.output(ceil_div(n, SORT_CHUNK) * n_experts, "counts");
+  routing.offsets = check.output(n_experts + 1, "offsets");
+  routing.sorted = check.output(n, "sorted");
+  routing.slot_of = check.output(n, "slot_of");
+  routing.tiles = check.output(size_t(n) * TILE_HEIGHTS * 4, "tiles");
+  routing.groups = check.output(TILE_HEIGHTS * 2 * DISPATCH_WORDS, "groups");
+  return routing;
 }
 
 std::vector<float> random_values(Check& check, size_t n, double magnitude) {

@@ -46,6 +46,9 @@ const std::vector<Lanes>& all_lanes();
 // The device's tuning with these lanes; throws Unsupported where the device has no such workgroups.
 Tuning with_lanes(const Check& check, uint32_t lanes);
 
+// With buffers for what sort_by_expert() writes; not those for ids and weights.
+Routing routing_for(Check& check, uint32_t n_tokens, uint32_t top_k, uint32_t n_experts);
+
 // Rules of routing, as the families have them; n_experts and top_k are the shape's.
 struct NamedRule {
   const char* name;

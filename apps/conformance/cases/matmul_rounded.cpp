@@ -258,19 +258,10 @@ void check_experts(Check& check, Products products, const Format& format, bool s
   Weight weight = cut(check, place(check, gate.matrix, &up.matrix), 6);
   std::vector<uint32_t> ids;
   for (uint32_t t = 0; t < n_tokens; ++t) ids.insert(ids.end(), {t % 4 ? 2u : 0u, t % 3 ? 1u : t % 4 ? 0u : 2u});
-  Routing routing;
-  routing.n_tokens = n_tokens;
-  routing.top_k = top_k;
-  routing.tile_capacity = n;
+  Routing routing = routing_for(check, n_tokens, top_k, n_experts);
   routing.ids = check.input(ids, "ids");
   std::vector<float> weights = random_values(check, n);
   routing.weights = check.input(weights, "weights");
-  routing.counts = check.output(ceil_div(n, SORT_CHUNK) * n_experts, "counts");
-  routing.offsets = check.output(n_experts + 1, "offsets");
-  routing.sorted = check.output(n, "sorted");
-  routing.slot_of = check.output(n, "slot_of");
-  routing.tiles = check.output(size_t(n) * TILE_HEIGHTS * 4, "tiles");
-  routing.groups = check.output(TILE_HEIGHTS * 2 * DISPATCH_WORDS, "groups");
   Rows x = check.input_rows(random_values(check, size_t(n_tokens) * k, 2), k), y = check.output_rows(n, width);
   BufferView rounded_x = check.output(rounded_rows_bytes(products, n_tokens, k) / 4, "rounded");
   check.run(tuning_of(check, products, 128, 4), [&](Recorder& r) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/numeric.h"
 #include "conformance/cases.h"
 #include "conformance/weights.h"
 #include "moe/ref/ref.h"
@@ -34,18 +33,9 @@ Passed run_layer(Check& check, const Tuning& tuning, const Layer& layer, const s
                  const std::vector<float>& normed, const std::vector<float>& residual) {
   uint32_t k = layer.rule.top_k, n_experts = layer.rule.n_experts, n_tokens = uint32_t(logits.size() / n_experts);
   uint32_t n = n_tokens * k, hidden = layer.gate.matrix.k, ff = layer.gate.matrix.n;
-  Routing routing;
-  routing.n_tokens = n_tokens;
-  routing.top_k = k;
-  routing.tile_capacity = n;
+  Routing routing = routing_for(check, n_tokens, k, n_experts);
   routing.ids = check.output(n, "ids");
   routing.weights = check.output(n, "weights");
-  routing.counts = check.output(ceil_div(n, SORT_CHUNK) * n_experts, "counts");
-  routing.offsets = check.output(n_experts + 1, "offsets");
-  routing.sorted = check.output(n, "sorted");
-  routing.slot_of = check.output(n, "slot_of");
-  routing.tiles = check.output(size_t(n) * TILE_HEIGHTS * 4, "tiles");
-  routing.groups = check.output(TILE_HEIGHTS * 2 * DISPATCH_WORDS, "groups");
   Rows rows = {check.input(logits, "logits"), n_experts}, x = check.input_rows(normed, hidden, "normed");
   Rows y = check.input_rows(residual, hidden, "residual");
   Rows inner = check.input_rows(std::vector<float>(size_t(n) * ff), ff, "expert hidden");

@@ -1,7 +1,6 @@
 // expert_histogram, expert_scan, expert_scatter: the stable counting sort of assignments by expert and its tile lists.
 #include <algorithm>
 
-#include "base/numeric.h"
 #include "conformance/cases.h"
 
 namespace vkmoe::conformance {
@@ -34,20 +33,11 @@ Sorted run_sort(Check& check, const Tuning& tuning, const std::vector<uint32_t>&
   uint32_t n = uint32_t(ids.size()), n_tokens = n / top_k;
   std::vector<float> logits(size_t(n_tokens) * n_experts, 0.0f);
   for (uint32_t i = 0; i < n; ++i) logits[i / top_k * n_experts + ids[i]] = float(top_k - i % top_k);
-  Routing routing;
-  routing.n_tokens = n_tokens;
-  routing.top_k = top_k;
-  routing.tile_capacity = n;
+  Routing routing = routing_for(check, n_tokens, top_k, n_experts);
   routing.chosen = check.output(n, "chosen");
   routing.scores = check.output(n, "scores");
   routing.ids = check.output(n, "ids");
   routing.weights = check.output(n, "weights");
-  routing.counts = check.output(ceil_div(n, SORT_CHUNK) * n_experts, "counts");
-  routing.offsets = check.output(n_experts + 1, "offsets");
-  routing.sorted = check.output(n, "sorted");
-  routing.slot_of = check.output(n, "slot_of");
-  routing.tiles = check.output(size_t(n) * TILE_HEIGHTS * 4, "tiles");
-  routing.groups = check.output(TILE_HEIGHTS * 2 * DISPATCH_WORDS, "groups");
   GateRule rule = {n_experts, top_k, SCORE_LOGIT, 0, 0, 0, 0, WEIGHT_SOFTMAX, 0, 0, 0, 1};
   rule.drop = capacity ? DROP_LATER : DROP_NONE;
   rule.capacity = capacity;
