@@ -11,8 +11,8 @@ layout(constant_id = 1) const uint EXPERTS = GATE_MAX_EXPERTS;  // at least rule
 layout(binding = 0) readonly buffer Logits { float logits[]; };    // (n_tokens, logits_stride) f32
 layout(binding = 1) readonly buffer Bias { float bias[]; };        // (n_experts) f32, read when rule.has_bias; or noise
                                                                    // logits (n_tokens, logits_stride) when rule.noise
-layout(binding = 2) writeonly buffer Ids { uint ids[]; };          // (n_tokens, top_k) u32, best first
-layout(binding = 3) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k) f32
+layout(binding = 2) writeonly buffer Ids { uint ids[]; };          // (n_tokens, top_k + n_shared) u32, best first
+layout(binding = 3) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k + n_shared) f32
 layout(binding = 4) readonly buffer Tokens { uint tokens[]; };     // (n_tokens) u32, read with CHOOSE_TABLE
 layout(binding = 5) readonly buffer Table { uint table[]; };       // (vocab, top_k) u32: expert, read with CHOOSE_TABLE
 layout(push_constant) uniform Push { GateParams p; };
@@ -49,8 +49,9 @@ void choose_in_tree(uint lane, uint to) {
 }
 
 void main() {
-  uint lane = gl_LocalInvocationID.x, to = gl_WorkGroupID.x * p.rule.top_k;
+  uint lane = gl_LocalInvocationID.x, to = first_use(gl_WorkGroupID.x);
   for (uint e = lane; e < p.rule.n_experts; e += LANES) score[e] = logit_at(e);
+  if (lane == 0 && p.gated_shared != 0) shared_logit = finite_logit(logits[gl_WorkGroupID.x * p.logits_stride + p.rule.n_experts]);
   barrier();
   score_experts(lane);
   if (p.rule.choose == CHOOSE_TABLE) choose_from_table(lane, to);

@@ -14,7 +14,7 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 64;  // with TEXELS a multiple of eight
-layout(constant_id = 1) const uint EXPERTS = ROUTER_MAX_EXPERTS;  // at least rule.n_experts; a multiple of eight
+layout(constant_id = 1) const uint EXPERTS = ROUTER_MAX_EXPERTS;  // at least rows of the router; a multiple of eight
 
 layout(binding = 1) readonly buffer X { float x[]; };               // (n_tokens, stride) f32
 layout(binding = 1) readonly buffer X4 { vec4 x4[]; };
@@ -24,8 +24,8 @@ layout(binding = 3) writeonly buffer Normed { float normed[]; };    // (n_tokens
 layout(binding = 4) writeonly buffer Logits { float logits[]; };    // (n_tokens, logits_stride) f32
 layout(binding = 5) readonly buffer Bias { float bias[]; };         // (n_experts) f32: of the logits with p.has_bias, of the
                                                                     // choice with rule.has_bias
-layout(binding = 6) writeonly buffer Ids { uint ids[]; };           // (n_tokens, top_k) u32, best first
-layout(binding = 7) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k) f32
+layout(binding = 6) writeonly buffer Ids { uint ids[]; };           // (n_tokens, top_k + n_shared) u32, best first
+layout(binding = 7) writeonly buffer Weights { float weights[]; };  // (n_tokens, top_k + n_shared) f32
 layout(push_constant) uniform Push { RouterParams p; };
 
 #include "lib/gate.glsl"
@@ -34,6 +34,8 @@ layout(push_constant) uniform Push { RouterParams p; };
 #include "quant/f32.glsl"
 
 shared float partial[EXPERTS * MATMUL_SEGMENTS];  // (expert, segment)
+
+uint router_rows() { return p.rule.n_experts + p.gated_shared; }
 
 float norm_scale(uint lane, uint row) {
   precise float squares = 0.0;
@@ -49,7 +51,7 @@ vec4 normed_at(uint row, uint i, float scale) {
 // Sums of all segments of all experts' logits; eight invocations side by side own eight rows of the router.
 void sum_segments(uint lane, uint row, float scale) {
   uint blocks = p.width / 32, segment_blocks = (blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;
-  uint n_sums = (p.rule.n_experts + STRIP_ROWS - 1) / STRIP_ROWS * STRIP_ROWS * MATMUL_SEGMENTS;
+  uint n_sums = (router_rows() + STRIP_ROWS - 1) / STRIP_ROWS * STRIP_ROWS * MATMUL_SEGMENTS;
   for (uint i = lane; i < n_sums; i += LANES) {
     uint expert = i / (STRIP_ROWS * MATMUL_SEGMENTS) * STRIP_ROWS + i % STRIP_ROWS, segment = i / STRIP_ROWS % MATMUL_SEGMENTS;
     uint tile = expert / TILE_ROWS * p.tile_quads, end = min((segment + 1) * segment_blocks, blocks);
@@ -85,16 +87,18 @@ void main() {
   }
   sum_segments(lane, row, scale);
   barrier();
-  for (uint e = lane; e < p.rule.n_experts; e += LANES) {
+  for (uint e = lane; e < router_rows(); e += LANES) {
     precise float logit = 0.0;
     for (uint segment = 0; segment < MATMUL_SEGMENTS; ++segment) logit += partial[e * MATMUL_SEGMENTS + segment];
     if (p.has_bias != 0) logit += bias[e];
     logits[token * p.logits_stride + e] = logit;
-    score[e] = finite_logit(logit);
+    if (e < p.rule.n_experts) score[e] = finite_logit(logit);
+    else shared_logit = finite_logit(logit);
   }
   barrier();
   score_experts(lane);
-  choose_best(lane, token * p.rule.top_k);
+  uint to = first_use(token);
+  choose_best(lane, to);
   barrier();
-  write_weights(lane, token * p.rule.top_k);
+  write_weights(lane, to);
 }

@@ -64,6 +64,13 @@ std::vector<float> stepped_bias(Check& check, const GateRule& rule);
 void check_token(Check& check, const GateRule& rule, const std::vector<float>& logits, const std::vector<float>& bias,
                  const ref::TokenInfo& token, const uint32_t* ids, const float* weights);
 
+// Experts behind a rule's that every token uses (Routing), and what their ids and weights must be; logit: of what they weigh.
+struct SharedUse {
+  uint32_t n = 0;
+  bool gated = false;
+};
+void check_shared(Check& check, const GateRule& rule, const SharedUse& shared, float logit, const uint32_t* ids, const float* weights);
+
 std::vector<float> random_values(Check& check, size_t n, double magnitude = 1);
 
 }  // namespace vkmoe::conformance

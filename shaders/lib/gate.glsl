@@ -1,5 +1,5 @@
 // What becomes of a token's router logits by a GateRule (shared/route.h), for kernels whose workgroup owns one token: they
-// put finite logits into score[], then call score_experts(), choose_best() or another choice, a barrier, and write_weights().
+// put finite logits into score[] and shared_logit, then call score_experts(), choose_best() or another choice, a barrier, and write_weights().
 // Every expert counts how many come before it, by (selection score, lower index first): that count is its rank, so the
 // order is exact with ties, and k experts are always chosen, whatever the logits are.
 #include "lib/order_key.glsl"
@@ -14,6 +14,7 @@ shared uint group_key[GATE_MAX_GROUPS];
 shared float chosen_group[GATE_MAX_GROUPS];  // logits of the chosen groups, best first (CHOOSE_TREE)
 shared float chosen[GATE_MAX_TOP_K];
 shared uint chosen_expert[GATE_MAX_TOP_K];
+shared float shared_logit;  // finite; read when p.gated_shared
 
 // log(1 + e) for e in [0, 1], as 2 atanh(e / (2 + e)): Vulkan's log is only good to 2^-21 near 1.
 float log1p(float e) {
@@ -159,7 +160,10 @@ void choose_best(uint lane, uint to) {
   }
 }
 
-// Weights of the experts in chosen_expert, visible to all.
+// Where a token's ids and weights begin.
+uint first_use(uint token) { return token * (p.rule.top_k + p.n_shared); }
+
+// Weights of the experts in chosen_expert, visible to all, and the shared experts behind them.
 void write_weights(uint lane, uint to) {
   if (p.rule.weight == WEIGHT_SPARSEMIXER) rank_chosen(lane);
   float divisor = denominator();
@@ -167,5 +171,9 @@ void write_weights(uint lane, uint to) {
     float w = weight_of(j, divisor);
     bool stays = p.rule.random_second == 0 || j == 0 || 2.0 * w > float(draw(j, DRAW_SECOND).x >> 8) * 5.9604644775390625e-8;
     weights[to + j] = stays ? w * p.rule.scale : 0.0;
+  }
+  for (uint j = lane; j < p.n_shared; j += LANES) {
+    ids[to + p.rule.top_k + j] = p.rule.n_experts + j;
+    weights[to + p.rule.top_k + j] = p.gated_shared != 0 ? 1.0 / (1.0 + exp(-shared_logit)) : 1.0;
   }
 }

@@ -79,6 +79,8 @@ struct GateParams {
   uint n_tokens;
   uint logits_stride;  // floats
   uint first_token;    // number of the first token, as counter of random numbers
+  uint n_shared;       // experts behind rule.n_experts that every token uses; their slots follow the top_k
+  uint gated_shared;   // 1: they weigh sigmoid(the logit behind those of the experts); 0: 1
 };
 
 // RMSNorm, router and gate in one dispatch (router.comp); the rule chooses by CHOOSE_BEST and has no noise.
@@ -93,6 +95,7 @@ struct RouterParams {
   uint tile_quads;     // 16-byte units of a tile of the router
   uint has_bias;       // 1: logits have a bias, and the rule has none
   float epsilon;
+  uint n_shared, gated_shared;  // as in GateParams
 };
 
 #define SORT_CHUNK 128  // assignments that one workgroup counts
@@ -103,9 +106,9 @@ struct RouterParams {
 #define TILE_HEIGHT_3 32
 
 struct SortParams {
-  uint n_assignments;  // tokens * top_k
+  uint n_assignments;  // tokens * (top_k + n_shared)
   uint n_chunks;       // ceil(n_assignments / SORT_CHUNK)
-  uint n_experts;
+  uint n_experts;      // the shared ones, too
   uint tile_capacity;  // entries of each of the TILE_HEIGHTS tile lists
   uint whole_tile;     // TILE_HEIGHT_1 or TILE_HEIGHT_2
   uint tall_from;      // rows that deserve a tile of TILE_HEIGHT_3; 0xffffffff: none do
@@ -117,7 +120,7 @@ struct SortParams {
 
 struct CombineParams {
   uint n_tokens;
-  uint top_k;
+  uint top_k;     // the shared ones, too
   uint width;     // values of a row
   uint stride4;   // vec4s between rows of the expert outputs
   uint x_stride4; // vec4s between rows of x

@@ -21,7 +21,8 @@ uint32_t qkv_columns(const Hyper& h) {
 template <class Add>
 void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& add) {
   auto rows = [&](uint64_t n, uint64_t k) { return n * row_stride(uint32_t(k)) * 4; };
-  uint64_t assignments = uint64_t(chunk) * std::max(h.top_k, 1u), heads = h.n_heads;
+  uint64_t assignments = uint64_t(chunk) * std::max(h.top_k + h.shared_pieces(), 1u), heads = h.n_heads;
+  uint64_t experts = std::max(h.n_experts + h.shared_pieces(), 1u);
   bool dense = std::find(h.layer_has_experts.begin(), h.layer_has_experts.end(), false) != h.layer_has_experts.end();
   add("residual stream", rows(chunk, h.hidden));
   add("normed", rows(chunk, h.hidden));
@@ -34,13 +35,13 @@ void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& a
   add("queries", chunk * heads * h.head_dim * 4);
   add("attention output", rows(chunk, h.attended_dim()));
   add("attention partials", attention_partials(h.n_heads, uint32_t(ceil_div(capacity, KEY_BLOCK)), h.cached_value_dim()) * 4);
-  add("router logits", rows(chunk, std::max(h.n_experts, 1u)));
+  add("router logits", rows(chunk, h.n_experts + 1));  // and what a shared expert weighs
   add("expert ids", assignments * 4);
   add("expert weights", assignments * 4);
   add("chosen experts", h.gate.drop ? assignments * 4 : 16);
   add("chosen scores", h.gate.drop ? assignments * 4 : 16);
-  add("expert counts", ceil_div(assignments, SORT_CHUNK) * std::max(h.n_experts, 1u) * 4);
-  add("expert offsets", (h.n_experts + 1ull) * 4);
+  add("expert counts", ceil_div(assignments, SORT_CHUNK) * experts * 4);
+  add("expert offsets", (experts + 1) * 4);
   add("sorted assignments", assignments * 4);
   add("slots", assignments * 4);
   add("expert tiles", assignments * TILE_HEIGHTS * 16);
@@ -145,7 +146,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   queries = next();
   attended = rows(h.attended_dim());
   partials = next();
-  router = rows(h.n_experts);
+  router = rows(h.n_experts + 1);
   routing.ids = next();
   routing.weights = next();
   routing.chosen = next();
@@ -157,7 +158,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   routing.tiles = next();
   routing.groups = next();
   routing.top_k = h.top_k;
-  routing.tile_capacity = chunk * h.top_k;
+  routing.tile_capacity = chunk * (h.top_k + h.shared_pieces());
   expert_hidden = rows(h.expert_ff);
   expert_out = rows(h.hidden);
   dense_hidden = rows(h.dense_ff);
@@ -191,9 +192,11 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   }
 }
 
-Routing Activations::routing_for(uint32_t n_tokens) const {
+Routing Activations::routing_for(uint32_t n_tokens, const DeviceLayer& layer) const {
   Routing r = routing;
   r.n_tokens = n_tokens;
+  r.n_shared = layer.n_shared;
+  r.gated_shared = layer.gated_shared;
   return r;
 }
 

@@ -33,12 +33,12 @@ struct Activations {
   Buffer queries;  // (chunk, n_heads, head_dim)
   Rows attended;   // (chunk, attended_dim)
   Buffer partials;
-  Rows router;     // (chunk, n_experts)
+  Rows router;     // (chunk, n_experts + 1)
   Routing routing;
-  Rows expert_hidden;  // (chunk * top_k, expert_ff)
-  Rows expert_out;     // (chunk * top_k, hidden)
+  Rows expert_hidden;  // (chunk * (top_k + shared_pieces), expert_ff)
+  Rows expert_out;     // as many, hidden
   Rows dense_hidden;   // (chunk, dense_ff); only with dense layers
-  Rows shared_hidden;  // (chunk, shared_ff)
+  Rows shared_hidden;  // (chunk, shared_ff): this and the next of a shared expert apart
   Rows shared_out;     // (chunk, hidden)
   Rows shared_logit;   // (chunk, 1), then its sigmoid
   Buffer shared_ids, shared_weights;  // (chunk): always 0; sigmoid of the logit
@@ -48,7 +48,7 @@ struct Activations {
   Buffer all_logits;   // (logits_rows, vocab)
   uint32_t logits_rows;
 
-  Routing routing_for(uint32_t n_tokens) const;
+  Routing routing_for(uint32_t n_tokens, const DeviceLayer& layer) const;
   KvCache cache(uint32_t layer) const {
     const Buffer& k = keys[layer % keys.size()];
     return {k, values.empty() ? k : values[layer % values.size()]};

@@ -234,7 +234,8 @@ void DeviceSession::add_routing(uint32_t layer, uint32_t n_tokens) {
   auto watched = routing_.find(layer);
   if (watched == routing_.end()) return;
   const Hyper& h = model_->hyper;
-  size_t n = size_t(n_tokens) * h.top_k;
+  uint32_t uses = a_.routing_for(n_tokens, model_->layers[layer]).uses();
+  size_t n = size_t(n_tokens) * uses;
   std::vector<float> rows(size_t(n_tokens) * a_.router.stride), logits, weights(n);
   std::vector<uint32_t> ids(n), chosen(n);
   auto read = [&](const BufferView& from, auto& to) { model_->device->read_back(from.buffer, from.offset, to.data(), to.size() * 4); };
@@ -244,6 +245,13 @@ void DeviceSession::add_routing(uint32_t layer, uint32_t n_tokens) {
   read(h.gate.drop ? a_.routing.chosen : a_.routing.ids, chosen);
   for (uint32_t t = 0; t < n_tokens; ++t)
     logits.insert(logits.end(), &rows[size_t(t) * a_.router.stride], &rows[size_t(t) * a_.router.stride] + h.n_experts);
+  auto without_shared = [&](auto& values) {
+    for (uint32_t t = 0; t < n_tokens; ++t) std::copy_n(values.begin() + size_t(t) * uses, h.top_k, values.begin() + size_t(t) * h.top_k);
+    values.resize(size_t(n_tokens) * h.top_k);
+  };
+  without_shared(chosen);
+  without_shared(ids);
+  without_shared(weights);
   watched->second.add(logits, chosen, ids, weights);
 }
 

@@ -97,9 +97,13 @@ DeviceLayer place_layer(const Placer& placer, const Hyper& h, const LayerSpec& s
   }
   layer.has_experts = bool(spec.router);
   // Exact, and little: so that one kernel serves all (router.comp).
-  if (layer.has_experts) layer.router = placer.weight(spec.router, nullptr, name("router"), true);
-  layer.gate_up = placer.weight(spec.gate, h.gated ? &spec.up : nullptr, name("expert gate and up"));
-  layer.down = placer.weight(spec.down, nullptr, name("expert down"));
+  LayerExperts experts = layer_experts(h, spec);
+  layer.n_shared = experts.n_shared;
+  layer.gated_shared = experts.gated_shared;
+  if (layer.has_experts) layer.router = placer.weight(experts.router, nullptr, name("router"), true);
+  layer.gate_up = placer.weight(experts.gate, h.gated ? &experts.up : nullptr, name("expert gate and up"));
+  layer.down = placer.weight(experts.down, nullptr, name("expert down"));
+  if (layer.n_shared) return layer;
   if (spec.shared_gate) {
     layer.shared_gate_up = placer.weight(spec.shared_gate, &spec.shared_up, name("shared gate and up"));
     layer.shared_down = placer.weight(spec.shared_down, nullptr, name("shared down"));

@@ -27,12 +27,14 @@ struct DeviceLayer {
   Weight q_b, k_b, v_b;             // queries from their latent; (heads, kv_rank, nope_dim), (heads, value_dim, kv_rank)
   Weight o;
   bool has_experts = false;
-  Weight router;                    // (n_experts, hidden)
+  Weight router;                    // (n_experts, hidden), or one row more with gated_shared
   Weight gate_up;                   // paired where gated; one expert in a dense layer
   Weight down;
+  uint32_t n_shared = 0;            // experts of gate_up and down behind the others: LayerExperts
+  bool gated_shared = false;
   Buffer router_bias;               // read where the model has one
   DeviceCross cross;                // of a decoder
-  Weight shared_gate_up, shared_down, shared_router;  // no shards where there is no such weight
+  Weight shared_gate_up, shared_down, shared_router;  // of a shared expert apart; no shards where there is no such weight
 };
 
 struct Model {

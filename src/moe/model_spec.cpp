@@ -337,7 +337,7 @@ const uint8_t* Matrix::row(uint32_t expert, uint32_t r, const Format** format, s
     }
     *format = span.tensor->format;
     uint64_t first = span.first_row + uint64_t(r) * span.row_step;
-    if (span.column_step == 0) return span.tensor->row(first, scratch);
+    if (span.column_step == 0) return span.tensor->row(first, scratch) + row_bytes(**format, span.first_column);
     size_t bytes = (*format)->block_bytes;
     scratch.resize(k * bytes);
     for (uint64_t i = 0; i < k; ++i)

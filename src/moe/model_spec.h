@@ -88,6 +88,8 @@ struct Hyper {
   std::vector<int32_t> decoder_prompt;  // ids that a decoder's text begins with
 
   bool operator==(const Hyper&) const = default;
+  // How many experts the shared one makes, cut into pieces of the others' size; 0: none, or it does not come out even.
+  uint32_t shared_pieces() const { return expert_ff && shared_ff % expert_ff == 0 ? shared_ff / expert_ff : 0; }
   uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
   uint32_t attended_dim() const { return n_heads * (latent.kv_rank ? latent.value_dim : head_dim); }  // inputs of o
 };
@@ -102,6 +104,7 @@ struct Matrix {
     uint64_t first_row;
     uint32_t rows, row_step;
     uint32_t column_step = 0;  // a transposed tensor: values of a row are so many apart, and first_row counts values
+    uint32_t first_column = 0;  // of another; begins a block
   };
   uint32_t n = 0, k = 0;                  // rows (outputs), columns (inputs) of one expert
   std::vector<std::vector<Span>> experts;  // spans of each expert, in row order; one entry for a plain matrix

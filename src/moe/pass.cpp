@@ -153,7 +153,8 @@ void record_cross_attention(Recorder& r, const Model& model, const Activations& 
              .scale = h.residual_scale});
 }
 
-// The expert that every token uses, with weight 1 or sigmoid(w x): a gate over one expert.
+// The expert that every token uses where it does not follow the others (LayerExperts), with weight 1 or sigmoid(w x): a gate
+// over one expert.
 void record_shared_expert(Recorder& r, const Model& model, const Activations& a, uint32_t n_tokens, const DeviceLayer& layer) {
   const Hyper& h = model.hyper;
   record_matmul(r, a, {.weight = layer.shared_gate_up, .x = a.normed, .y = a.shared_hidden, .n_rows = n_tokens,
@@ -203,13 +204,13 @@ void record_experts(Recorder& r, const Model& model, const Activations& a, uint3
                          .scale = h.residual_scale});
     return;
   }
-  Routing routing = a.routing_for(n_tokens);
+  Routing routing = a.routing_for(n_tokens, layer);
   record_routing(r, model, a, layer, routing);
   expert_matmul(r, {.weight = layer.gate_up, .x = a.normed, .y = a.expert_hidden, .routing = routing, .use = 0,
                     .scaled_input = h.scaled_expert_input, .epilogue = epilogue, .activation = h.activation,
                     .rounded_x = rounded(r, a, a.normed, n_tokens, {&layer.gate_up}, n_tokens)});
   expert_matmul(r, {.weight = layer.down, .x = a.expert_hidden, .y = a.expert_out, .routing = routing, .use = 1,
-                    .rounded_x = rounded(r, a, a.expert_hidden, n_tokens * routing.top_k, {&layer.down}, n_tokens)});
+                    .rounded_x = rounded(r, a, a.expert_hidden, n_tokens * routing.uses(), {&layer.down}, n_tokens)});
   if (!layer.shared_gate_up.shards.empty()) record_shared_expert(r, model, a, n_tokens, layer);
   if (h.post_norms) {
     combine(r, a.normed, a.expert_out, h.hidden, routing, h.residual_scale, false, !h.scaled_expert_input);

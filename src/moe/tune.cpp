@@ -97,7 +97,7 @@ TuningCheck::TuningCheck(std::shared_ptr<Model> model, const ModelSpec& spec) : 
   for (uint32_t i = 0; i < model->layers.size(); ++i) {
     if (!model->layers[i].has_experts && i + 1 < model->layers.size()) continue;
     add_sample(model->layers[i].o, spec.layers[i].o);
-    add_sample(model->layers[i].down, spec.layers[i].down);
+    add_sample(model->layers[i].down, layer_experts(spec.hyper, spec.layers[i]).down);
     break;
   }
   add_sample(model->output(), model->head.shards.empty() ? spec.embedding : spec.head);

@@ -46,6 +46,16 @@ Weight weight_shape(const Caps& caps, const Matrix& matrix, const Matrix* up, co
 // Several matrices with the same columns, one below the other; one format and biases for all or none.
 Matrix stack(const std::vector<const Matrix*>& parts);
 
+// The experts of a layer as one matrix each, and the router. Where formats and sizes allow, the expert that every token uses
+// follows the others, cut into pieces of their size (rows of gate and up, columns of down; the sum over its hidden units is
+// that over the pieces), and what it weighs is one more row of the router: so it takes no dispatches of its own.
+struct LayerExperts {
+  Matrix gate, up, down, router;
+  uint32_t n_shared = 0;      // pieces behind the others; 0: none
+  bool gated_shared = false;  // the router's last row is theirs
+};
+LayerExperts layer_experts(const Hyper& h, const LayerSpec& spec);
+
 // A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks. Its values are there
 // after fill().
 class Transposed {

@@ -22,6 +22,7 @@ struct Tokens {
   std::vector<float> bias;    // or noise logits, (n_tokens, stride)
   std::vector<uint32_t> ids, table;
   uint32_t first_token = 0;
+  SharedUse shared = {};  // gated: the last of a row is their logit
 };
 
 Gated run_gate(Check& check, const Tuning& tuning, const GateRule& rule, const Tokens& in) {
@@ -29,7 +30,9 @@ Gated run_gate(Check& check, const Tuning& tuning, const GateRule& rule, const T
   routing.n_tokens = uint32_t(in.logits.size() / in.stride);
   routing.top_k = rule.top_k;
   routing.first_token = in.first_token;
-  size_t n = size_t(routing.n_tokens) * rule.top_k;
+  routing.n_shared = in.shared.n;
+  routing.gated_shared = in.shared.gated;
+  size_t n = size_t(routing.n_tokens) * routing.uses();
   routing.ids = check.output(n, "ids");
   routing.weights = check.output(n, "weights");
   if (!in.table.empty()) {
@@ -63,7 +66,7 @@ std::vector<double> score_errors(const GateRule& rule, std::vector<float> logits
 // The ids and weights of all tokens together, and of the last one alone.
 void check_gate(Check& check, const Tuning& tuning, const GateRule& rule, const Tokens& in) {
   Gated got = run_gate(check, tuning, rule, in);
-  uint32_t n_tokens = uint32_t(in.logits.size() / in.stride), k = rule.top_k;
+  uint32_t n_tokens = uint32_t(in.logits.size() / in.stride), k = rule.top_k, uses = k + in.shared.n;
   auto row = [&](const std::vector<float>& all, size_t t) {
     return std::vector<float>(all.begin() + t * in.stride, all.begin() + (t + 1) * in.stride);
   };
@@ -72,7 +75,11 @@ void check_gate(Check& check, const Tuning& tuning, const GateRule& rule, const 
     token.number = in.first_token + t;
     if (rule.noise) token.noise = row(in.bias, t);
     if (!in.table.empty()) token.table = {&in.table[in.ids[t] * k], &in.table[in.ids[t] * k] + k};
-    check_token(check, rule, row(in.logits, t), rule.noise ? std::vector<float>() : in.bias, token, &got.ids[t * k], &got.weights[t * k]);
+    std::vector<float> logits = row(in.logits, t);
+    float shared_logit = logits.back();
+    if (in.shared.gated) logits.pop_back();
+    check_token(check, rule, logits, rule.noise ? std::vector<float>() : in.bias, token, &got.ids[t * uses], &got.weights[t * uses]);
+    check_shared(check, rule, in.shared, shared_logit, &got.ids[t * uses + k], &got.weights[t * uses + k]);
   }
   Tokens last = in;
   last.logits = row(in.logits, n_tokens - 1);
@@ -80,8 +87,8 @@ void check_gate(Check& check, const Tuning& tuning, const GateRule& rule, const 
   if (!in.ids.empty()) last.ids = {in.ids.back()};
   last.first_token += n_tokens - 1;
   Gated alone = run_gate(check, tuning, rule, last);
-  check.equal("ids of the last token alone", alone.ids, {got.ids.end() - k, got.ids.end()});
-  check.equal("weights of the last token alone", alone.weights, {got.weights.end() - k, got.weights.end()});
+  check.equal("ids of the last token alone", alone.ids, {got.ids.end() - uses, got.ids.end()});
+  check.equal("weights of the last token alone", alone.weights, {got.weights.end() - uses, got.weights.end()});
 }
 
 // Distinct multiples of 1/64 in [-8, 8): no two scores are closer than their rounding. With ties: 0, 1 or 2.
@@ -120,6 +127,32 @@ void add_rules(Cases& cases) {
           std::vector<float> bias = stepped_bias(check, r);
           check_gate(check, with_lanes(check, lanes.lanes), r, {spread_logits(check, s.tokens, s.experts, s.ties), s.experts, bias, {}, {}});
         }});
+      }
+    }
+  }
+}
+
+// Experts that every token uses, behind those of each rule; some of their logits are what no network should make.
+void add_shared(Cases& cases) {
+  const std::vector<Shape> shapes = {{8, 2, 5, false, true}, {60, 4, 33, false, false}, {16, 4, 3, true, true}, {1024, 64, 2, true, false}};
+  for (const NamedRule& rule : gate_rules()) {
+    for (const Lanes& lanes : all_lanes()) {
+      for (const Shape& s : shapes) {
+        for (SharedUse shared : {SharedUse{1, false}, {3, true}, {70, true}}) {
+          GateRule r = rule.rule;
+          r.n_experts = s.experts;
+          r.top_k = s.top_k;
+          if (r.n_groups && (s.experts % r.n_groups || s.experts / r.n_groups * r.top_groups < s.top_k)) continue;
+          std::string shape = cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",shared=", shared.n, shared.gated ? ",gated" : "");
+          cases.push_back({"gate", cat(rule.name, ",lanes=", lanes.lanes), shape, s.quick && lanes.quick, [=](Check& check) {
+            std::vector<float> bias = stepped_bias(check, r), plain = spread_logits(check, s.tokens, s.experts, s.ties), logits;
+            for (uint32_t t = 0; t < s.tokens; ++t) {
+              logits.insert(logits.end(), &plain[t * s.experts], &plain[t * s.experts] + s.experts);
+              if (shared.gated) logits.push_back(t == 1 ? nan : t == 2 ? inf : random_values(check, 1, 4)[0]);
+            }
+            check_gate(check, with_lanes(check, lanes.lanes), r, {logits, s.experts + shared.gated, bias, {}, {}, 0, shared});
+          }});
+        }
       }
     }
   }
@@ -325,8 +358,18 @@ void check_token(Check& check, const GateRule& rule, const std::vector<float>& l
   check.close("weights", std::vector<float>(weights, weights + k), exact, bound);
 }
 
+void check_shared(Check& check, const GateRule& rule, const SharedUse& shared, float logit, const uint32_t* ids, const float* weights) {
+  double z = ref::finite_logit(logit), want = shared.gated ? 1 / (1 + std::exp(-z)) : 1;
+  double error = shared.gated ? exp_error(z) / (1 + std::exp(z)) + 16 * half_ulp : 0;
+  for (uint32_t j = 0; j < shared.n; ++j) {
+    check.equal("id of a shared expert", std::vector<uint32_t>{ids[j]}, {rule.n_experts + j});
+    check.close("weight of a shared expert", std::vector<float>{weights[j]}, {want}, {error * want});
+  }
+}
+
 void add_gate(Cases& cases) {
   add_rules(cases);
+  add_shared(cases);
   add_hostile(cases);
   add_paper_rules(cases);
 }

@@ -15,6 +15,7 @@ struct Shape {
   const char* skew;  // how logits are bent
   bool shards, quick;
   bool scaled_input = false;  // weights count where experts begin, not where they are combined (Llama 4)
+  uint32_t shared = 0;        // experts behind these that every token uses
 };
 
 struct Layer {
@@ -22,6 +23,8 @@ struct Layer {
   Weight gate_up, down_weight;
   GateRule rule;
   bool scaled_input;
+  uint32_t shared;
+  uint32_t uses() const { return rule.top_k + shared; }
 };
 
 struct Passed {
@@ -31,9 +34,11 @@ struct Passed {
 
 Passed run_layer(Check& check, const Tuning& tuning, const Layer& layer, const std::vector<float>& logits,
                  const std::vector<float>& normed, const std::vector<float>& residual) {
-  uint32_t k = layer.rule.top_k, n_experts = layer.rule.n_experts, n_tokens = uint32_t(logits.size() / n_experts);
-  uint32_t n = n_tokens * k, hidden = layer.gate.matrix.k, ff = layer.gate.matrix.n;
-  Routing routing = routing_for(check, n_tokens, k, n_experts);
+  uint32_t n_experts = layer.rule.n_experts, n_tokens = uint32_t(logits.size() / n_experts);
+  uint32_t n = n_tokens * layer.uses(), hidden = layer.gate.matrix.k, ff = layer.gate.matrix.n;
+  Routing routing = routing_for(check, n_tokens, layer.uses(), n_experts + layer.shared);
+  routing.top_k = layer.rule.top_k;
+  routing.n_shared = layer.shared;
   routing.ids = check.output(n, "ids");
   routing.weights = check.output(n, "weights");
   Rows rows = {check.input(logits, "logits"), n_experts}, x = check.input_rows(normed, hidden, "normed");
@@ -59,11 +64,12 @@ Passed run_layer(Check& check, const Tuning& tuning, const Layer& layer, const s
 
 void check_steps(Check& check, const Layer& layer, const std::vector<float>& logits, const std::vector<float>& normed,
                  const std::vector<float>& residual, const Passed& got) {
-  uint32_t k = layer.rule.top_k, n_experts = layer.rule.n_experts, hidden = layer.gate.matrix.k, ff = layer.gate.matrix.n;
+  uint32_t k = layer.uses(), n_experts = layer.rule.n_experts, hidden = layer.gate.matrix.k, ff = layer.gate.matrix.n;
   std::vector<double> want_hidden(got.hidden.size()), bound_hidden = want_hidden, want_out(got.out.size());
   std::vector<double> bound_out = want_out, want_x(residual.begin(), residual.end()), bound_x(residual.size());
   for (uint32_t t = 0; t * n_experts < logits.size(); ++t) {
     ref::Choice choice = ref::gate(layer.rule, {&logits[t * n_experts], &logits[t * n_experts] + n_experts}, {});
+    for (uint32_t e = n_experts; e < n_experts + layer.shared; ++e) choice.experts.push_back(e);
     check.equal("ids", {&got.ids[t * k], &got.ids[t * k] + k}, choice.experts);
     for (uint32_t j = 0; j < k; ++j) {
       uint32_t e = choice.experts[j], slot = got.slot_of[t * k + j];
@@ -98,9 +104,10 @@ void check_steps(Check& check, const Layer& layer, const std::vector<float>& log
 
 void check_layer(Check& check, const Tuning& tuning, const Format& format, const Shape& s) {
   uint32_t hidden = columns(format), ff = hidden;
-  Layer layer = {{check, format, s.experts, ff, hidden, true}, {check, format, s.experts, ff, hidden, true},
-                 {check, format, s.experts, hidden, ff, true}, {}, {},
-                 {s.experts, s.top_k, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}, s.scaled_input};
+  uint32_t experts = s.experts + s.shared;
+  Layer layer = {{check, format, experts, ff, hidden, true}, {check, format, experts, ff, hidden, true},
+                 {check, format, experts, hidden, ff, true}, {}, {},
+                 {s.experts, s.top_k, SCORE_SOFTMAX, 0, 0, 0, 0, WEIGHT_SCORE, 1, 0, -INFINITY, 1}, s.scaled_input, s.shared};
   layer.gate_up = place(check, layer.gate.matrix, &layer.up.matrix);
   layer.down_weight = place(check, layer.down.matrix);
   if (s.shards) {  // in the middle of an expert
@@ -132,6 +139,7 @@ void add_moe_layer(Cases& cases) {
   const std::vector<Shape> shapes = {{4, 2, 13, "random", true, true},    {3, 1, 9, "one-expert", false, true},
                                      {8, 2, 2, "random", false, true},    {6, 3, 21, "half-empty", true, true},
                                      {1, 1, 5, "random", false, true},    {4, 2, 9, "random", false, true, true}, {2, 1, 4, "one-expert", false, true},
+                                     {4, 2, 13, "random", true, true, false, 2}, {3, 1, 37, "random", false, true, true, 1},
                                      {4, 4, 33, "random", false, true},  {2, 1, 70, "random", true, false},
                                      {16, 1, 40, "one-expert", true, false}, {5, 2, 150, "half-empty", false, false}};
   for (const char* tuning : {"device", "cpu", "gpu", "mali"}) {
@@ -141,7 +149,8 @@ void add_moe_layer(Cases& cases) {
         bool first = &s == &shapes[0];
         if (!f32 && (!first || tuning == std::string("mali"))) continue;
         cases.push_back({"moe_layer", cat(lower_name(*format), ",tuning=", tuning),
-                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", s.skew, s.shards ? ",shards" : "", s.scaled_input ? ",scaled-input" : ""),
+                         cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",", s.skew, s.shards ? ",shards" : "", s.scaled_input ? ",scaled-input" : "",
+                             s.shared ? cat(",shared=", s.shared) : ""),
                          s.quick && (f32 ? !device : device), [=, name = std::string(tuning)](Check& check) {
           Caps caps = check.caps();
           if (name == "mali") caps.vendor_id = 0x13b5;

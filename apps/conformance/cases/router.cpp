@@ -11,6 +11,7 @@ namespace {
 struct Shape {
   uint32_t experts, top_k, tokens, width;
   bool quick;
+  SharedUse shared = {};
 };
 
 struct Routed {
@@ -22,18 +23,21 @@ struct Layer {
   GateRule rule;
   Weight weight;
   std::vector<float> norm, bias;
+  SharedUse shared;
   float epsilon = 1e-6f;
 };
 
 Routed run_router(Check& check, const Tuning& tuning, const Layer& layer, const std::vector<float>& x, bool fused) {
-  uint32_t width = layer.weight.k, n_experts = layer.rule.n_experts, n = uint32_t(x.size() / width);
+  uint32_t width = layer.weight.k, n_logits = layer.weight.n, n = uint32_t(x.size() / width);
   Routing routing;
   routing.n_tokens = n;
   routing.top_k = layer.rule.top_k;
-  routing.ids = check.output(n * routing.top_k, "ids");
-  routing.weights = check.output(n * routing.top_k, "weights");
+  routing.n_shared = layer.shared.n;
+  routing.gated_shared = layer.shared.gated;
+  routing.ids = check.output(n * routing.uses(), "ids");
+  routing.weights = check.output(n * routing.uses(), "weights");
   Rows in = check.input_rows(x, width), normed = check.output_rows(n, width, "normed");
-  Rows logits = check.output_rows(n, n_experts, "logits");
+  Rows logits = check.output_rows(n, n_logits, "logits");
   BufferView norm = check.input(layer.norm, "norm"), bias = check.input(layer.bias.empty() ? std::vector<float>(1) : layer.bias, "bias");
   check.run(tuning, [&](Recorder& r) {
     if (fused) {
@@ -45,9 +49,9 @@ Routed run_router(Check& check, const Tuning& tuning, const Layer& layer, const 
     matmul(r, {.weight = layer.weight, .x = normed, .y = logits, .n_rows = n});
     choose_experts(r, layer.rule, logits, bias, routing);
   });
-  check.padding_untouched(logits, n, n_experts);
-  return {check.read_rows(normed, n, width), check.read_rows(logits, n, n_experts),
-          check.read<float>(routing.weights, n * routing.top_k), check.read<uint32_t>(routing.ids, n * routing.top_k)};
+  check.padding_untouched(logits, n, n_logits);
+  return {check.read_rows(normed, n, width), check.read_rows(logits, n, n_logits),
+          check.read<float>(routing.weights, n * routing.uses()), check.read<uint32_t>(routing.ids, n * routing.uses())};
 }
 
 void check_router(Check& check, uint32_t lanes, GateRule rule, const Shape& s, bool biased_logits) {
@@ -55,9 +59,10 @@ void check_router(Check& check, uint32_t lanes, GateRule rule, const Shape& s, b
   tuning.fused_router_bytes = UINT64_MAX;
   rule.n_experts = s.experts;
   rule.top_k = s.top_k;
-  RandomMatrix router(check, *find_format("F32"), 1, s.experts, s.width, true);
-  Layer layer = {rule, place(check, router.matrix), random_values(check, s.width), stepped_bias(check, rule)};
-  std::vector<float> logit_bias = biased_logits ? random_values(check, s.experts) : std::vector<float>(s.experts);
+  uint32_t n_logits = s.experts + s.shared.gated, uses = s.top_k + s.shared.n;
+  RandomMatrix router(check, *find_format("F32"), 1, n_logits, s.width, true);
+  Layer layer = {rule, place(check, router.matrix), random_values(check, s.width), stepped_bias(check, rule), s.shared};
+  std::vector<float> logit_bias = biased_logits ? random_values(check, n_logits) : std::vector<float>(n_logits);
   if (biased_logits) layer.weight.bias = place_vector(check.device(), logit_bias, "router bias");
   std::vector<float> x = random_values(check, size_t(s.tokens) * s.width, 4);
   Routed got = run_router(check, tuning, layer, x, true), apart = run_router(check, tuning, layer, x, false);
@@ -75,13 +80,14 @@ void check_router(Check& check, uint32_t lanes, GateRule rule, const Shape& s, b
       want_normed.push_back(x[t * s.width + i] * scale * layer.norm[i]);
       bound_normed.push_back(std::abs(want_normed.back()) * half_ulp * (s.width / 2.0 + 16) + smallest);
     }
-    for (uint32_t e = 0; e < s.experts; ++e) {
+    for (uint32_t e = 0; e < n_logits; ++e) {
       Product p = product(router.row(0, e), &got.normed[t * s.width], s.width);
       want_logits.push_back(p.value + logit_bias[e]);
       bound_logits.push_back(p.bound + half_ulp * (std::abs(p.value) + std::abs(logit_bias[e])));
     }
-    check_token(check, rule, {&got.logits[t * s.experts], &got.logits[t * s.experts] + s.experts}, layer.bias, {},
-                &got.ids[t * s.top_k], &got.weights[t * s.top_k]);
+    check_token(check, rule, {&got.logits[t * n_logits], &got.logits[t * n_logits] + s.experts}, layer.bias, {},
+                &got.ids[t * uses], &got.weights[t * uses]);
+    check_shared(check, rule, s.shared, got.logits[(t + 1) * n_logits - 1], &got.ids[t * uses + s.top_k], &got.weights[t * uses + s.top_k]);
   }
   check.close("normed", got.normed, want_normed, bound_normed);
   check.close("logits", got.logits, want_logits, bound_logits);
@@ -93,7 +99,8 @@ void add_router(Cases& cases) {
   // Experts that fill no strip of eight rows, one and several tiles; segments with and without blocks.
   const std::vector<Shape> shapes = {{8, 2, 3, 64, true},     {32, 8, 1, 1024, true},  {60, 4, 2, 288, true},
                                      {1, 1, 2, 32, true},     {8, 2, 1, 4096, false},  {128, 8, 2, 2048, false},
-                                     {256, 8, 1, 512, false}, {16, 4, 1, 7168, false}, {12, 3, 5, 2880, false}};
+                                     {256, 8, 1, 512, false}, {16, 4, 1, 7168, false}, {12, 3, 5, 2880, false},
+                                     {32, 4, 3, 64, true, {2, true}}, {8, 2, 2, 96, true, {1, false}}, {255, 8, 1, 64, false, {4, true}}};
   for (const NamedRule& rule : gate_rules()) {
     for (bool biased_logits : {false, true}) {
       if (biased_logits && rule.rule.has_bias) continue;
@@ -105,7 +112,7 @@ void add_router(Cases& cases) {
           bool first = &s == &shapes[0], plain = r.score == SCORE_SOFTMAX && r.renormalize && !r.has_bias;
           bool quick = s.quick && lanes.quick && (first || (plain && !biased_logits));
           cases.push_back({"router", cat(rule.name, biased_logits ? ",biased-logits" : "", ",lanes=", lanes.lanes),
-                           cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",width=", s.width), quick,
+                           cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",width=", s.width, s.shared.n ? cat(",shared=", s.shared.n, s.shared.gated ? ",gated" : "") : ""), quick,
                            [=](Check& check) { check_router(check, lanes.lanes, r, s, biased_logits); }});
         }
       }

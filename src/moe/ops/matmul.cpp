@@ -175,14 +175,14 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
   const auto& [weight, x, y, routing, use, scaled_input, epilogue, activation, rounded_x] = call;
   for (const WeightShard& shard : weight.shards) {
     MatmulParams p = params_of(weight, shard, x, y);
-    p.x_div = use == 0 ? routing.top_k : 0;
+    p.x_div = use == 0 ? routing.uses() : 0;
     p.scaled_input = scaled_input;
     p.activation = activation;
     BufferView weights = scaled_input ? routing.weights : BufferView(shard.bases);
     if (routing.direct()) {
       const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind, Products::exact);
-      r.recording.note(work_of(weight, shard, routing.top_k, routing.top_k, epilogue, Products::exact));
-      r.recording.dispatch(kernel, bindings(kernel, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.top_k,
+      r.recording.note(work_of(weight, shard, routing.uses(), routing.uses(), epilogue, Products::exact));
+      r.recording.dispatch(kernel, bindings(kernel, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.uses(),
                            row_groups(r, weight, 0));
       continue;
     }

@@ -96,17 +96,20 @@ void matmul(Recorder& r, const DenseMatmul& call);
 // Which experts the rows of a pass go to: made by route(), used by expert_matmul() and combine().
 struct Routing {
   uint32_t n_tokens = 0, top_k = 0, tile_capacity = 0;
+  uint32_t n_shared = 0;       // experts behind the rule's that every token uses; not with a capacity or CHOOSE_TREE
+  bool gated_shared = false;   // they weigh sigmoid(the logit behind those of the experts); else 1
   uint32_t first_token = 0;    // number of the first token, for rules with random numbers
   BufferView tokens, table;    // (n_tokens) u32 and (vocab, top_k) u32: expert; read with CHOOSE_TABLE
   BufferView chosen, scores;   // (n_tokens, top_k), as ids and weights, before a rule with a capacity drops some
-  BufferView ids;      // (n_tokens, top_k) u32, best first
-  BufferView weights;  // (n_tokens, top_k)
-  BufferView counts;   // (chunks, n_experts) u32
-  BufferView offsets;  // (n_experts + 1) u32
-  BufferView sorted, slot_of;  // (n_tokens * top_k) u32
+  BufferView ids;      // (n_tokens, uses) u32, best first, then the shared ones
+  BufferView weights;  // (n_tokens, uses)
+  BufferView counts;   // (chunks, n_experts + n_shared) u32
+  BufferView offsets;  // (n_experts + n_shared + 1) u32
+  BufferView sorted, slot_of;  // (n_tokens * uses) u32
   BufferView tiles;    // (TILE_HEIGHTS, tile_capacity, 4) u32
   BufferView groups;   // (TILE_HEIGHTS, 2, DISPATCH_WORDS) u32
   bool in_order = false;       // slots are assignments, with any number of tokens
+  uint32_t uses() const { return top_k + n_shared; }  // experts that a token goes to
   bool direct() const { return n_tokens == 1 || in_order; }  // one token: its assignments are its tiles
 };
 
@@ -128,7 +131,7 @@ void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups);
 
-// The counting sort and the tile lists of what route() chose, for more than one token.
+// The counting sort and the tile lists of what route() chose from n_experts, for more than one token.
 void sort_by_expert(Recorder& r, uint32_t n_experts, const Routing& routing, const MatmulGroups& groups);
 
 // rmsnorm() of rows 0 .. of x, the router's matmul() and choose_experts(), in one dispatch with the same bits.

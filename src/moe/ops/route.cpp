@@ -6,11 +6,11 @@
 namespace vkmoe {
 namespace {
 
-uint64_t router_bytes(const GateRule& rule, const Weight& weight) { return uint64_t(rule.n_experts) * weight.k * 4; }
+uint64_t router_bytes(const Weight& weight) { return uint64_t(weight.n) * weight.k * 4; }
 
-uint32_t gate_experts(const GateRule& rule) {  // that there is shared memory for
+uint32_t gate_experts(uint32_t n_experts) {  // that there is shared memory for
   uint32_t experts = 16;
-  while (experts < rule.n_experts) experts *= 2;
+  while (experts < n_experts) experts *= 2;
   return experts;
 }
 
@@ -19,11 +19,11 @@ uint32_t gate_experts(const GateRule& rule) {  // that there is shared memory fo
 void choose_experts(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing) {
   if (rule.random_second && rule.drop != DROP_NONE)
     fail(VKMOE_ERROR_UNSUPPORTED, "a gate drops second experts by chance or by capacity, not both");
-  GateParams gate = {rule, routing.n_tokens, logits.stride, routing.first_token};
+  GateParams gate = {rule, routing.n_tokens, logits.stride, routing.first_token, routing.n_shared, routing.gated_shared};
   BufferView tokens = routing.tokens.buffer ? routing.tokens : bias, table = routing.table.buffer ? routing.table : bias;
-  uint32_t experts = gate_experts(rule), gate_lanes = std::min(r.tuning.row_lanes, std::max(experts, 128u));
+  uint32_t experts = gate_experts(rule.n_experts), gate_lanes = std::min(r.tuning.row_lanes, std::max(experts, 128u));
   if (experts > 256) gate_lanes = std::max(gate_lanes, 64u);  // work grows with the square
-  r.recording.note({uint64_t(routing.n_tokens) * (rule.n_experts + 2 * rule.top_k) * 4, 0});
+  r.recording.note({uint64_t(routing.n_tokens) * (rule.n_experts + routing.gated_shared + 2 * routing.uses()) * 4, 0});
   r.recording.dispatch(r.device.kernel("gate", {gate_lanes, experts}), {logits.view, bias, routing.ids, routing.weights, tokens, table},
                        gate, routing.n_tokens);
 }
@@ -43,6 +43,8 @@ void limit_to_capacity(Recorder& r, const GateRule& rule, const Routing& routing
 
 void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, const Routing& routing,
            const MatmulGroups& groups) {
+  if (routing.n_shared && (rule.drop != DROP_NONE || rule.choose == CHOOSE_TREE))
+    fail(VKMOE_ERROR_UNSUPPORTED, "shared experts behind those of a gate with a capacity or a tree");
   if (rule.drop == DROP_NONE) {
     choose_experts(r, rule, logits, bias, routing);
   } else {
@@ -61,8 +63,8 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
 bool fuses_router(const Recorder& r, const GateRule& rule, const Weight& weight, uint32_t n_tokens) {
   bool one_bias = !(rule.has_bias && weight.bias);
   return weight.format->name == std::string("F32") && weight.k % 32 == 0 && weight.shards.size() == 1 && one_bias &&
-         rule.n_experts <= ROUTER_MAX_EXPERTS && rule.choose == CHOOSE_BEST && rule.drop == DROP_NONE && !rule.noise &&
-         n_tokens * router_bytes(rule, weight) <= r.tuning.fused_router_bytes;
+         weight.n <= ROUTER_MAX_EXPERTS && rule.choose == CHOOSE_BEST && rule.drop == DROP_NONE && !rule.noise &&
+         n_tokens * router_bytes(weight) <= r.tuning.fused_router_bytes;
 }
 
 void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routing) {
@@ -70,7 +72,7 @@ void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routin
   uint32_t lanes = r.tuning.row_lanes;
   bool texels = r.tuning.matmul_texels && lanes % 8 == 0;
   RouterParams p = {rule, routing.n_tokens, logits.stride, routing.first_token, weight.k, x.stride, weight.tile_quads,
-                    bool(weight.bias), epsilon};
+                    bool(weight.bias), epsilon, routing.n_shared, routing.gated_shared};
   BufferView quads = weight.shards[0].tiles;
   std::vector<BufferView> bindings = {quads, x.view, norm, normed.view, logits.view, weight.bias ? weight.bias : bias,
                                       routing.ids, routing.weights};
@@ -79,15 +81,16 @@ void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routin
     bindings.push_back(quads.as(Texels::uint1));
   }
   uint64_t n = routing.n_tokens, width = weight.k;
-  r.recording.note({router_bytes(rule, weight) + n * (2 * width + 2 * rule.n_experts + 2 * rule.top_k) * 4, n * width * (4 + 2 * rule.n_experts)});
-  r.recording.dispatch(r.device.kernel(texels ? "router_texels" : "router", {lanes, gate_experts(rule)}), bindings, p,
+  r.recording.note({router_bytes(weight) + n * (2 * width + 2 * weight.n + 2 * routing.uses()) * 4, n * width * (4 + 2 * weight.n)});
+  r.recording.dispatch(r.device.kernel(texels ? "router_texels" : "router", {lanes, gate_experts(weight.n)}), bindings, p,
                        routing.n_tokens);
 }
 
 void sort_by_expert(Recorder& r, uint32_t n_experts, const Routing& routing, const MatmulGroups& groups) {
   if (routing.direct()) return;
   SortParams sort = {};
-  sort.n_assignments = routing.n_tokens * routing.top_k;
+  n_experts += routing.n_shared;
+  sort.n_assignments = routing.n_tokens * routing.uses();
   sort.n_chunks = uint32_t(ceil_div(sort.n_assignments, SORT_CHUNK));
   sort.n_experts = n_experts;
   sort.tile_capacity = routing.tile_capacity;
@@ -110,7 +113,7 @@ void combine(Recorder& r, Rows x, Rows y, uint32_t width, const Routing& routing
              const CombinedNorm* norm) {
   CombineParams p = {};
   p.n_tokens = routing.n_tokens;
-  p.top_k = routing.top_k;
+  p.top_k = routing.uses();
   p.width = width;
   p.stride4 = y.stride / 4;
   p.x_stride4 = x.stride / 4;
