@@ -14,6 +14,8 @@ layout(constant_id = 2) const uint QUERIES = 4;
 layout(constant_id = 3) const uint SPLIT_KEYS = 0;
 layout(constant_id = 4) const uint VALUE_DIM = 64;  // less than HEAD_DIM: values are the first dimensions of the keys
 layout(constant_id = 5) const uint MOST_AHEAD = 1;   // at most KEY_BLOCK, a power of two
+layout(constant_id = 6) const uint HALF_CACHE = 0;   // 1: keys and values are fp16
+layout(constant_id = 7) const uint EXACT_HALVES = 0;  // lib/half.glsl
 const uint DIM4 = HEAD_DIM / 4;
 const uint VALUE4 = VALUE_DIM / 4;
 const uint COLUMNS = LANES < VALUE4 ? LANES : VALUE4;           // lanes side by side over a row of values
@@ -29,8 +31,10 @@ const uint AHEAD = OWN_SUMS <= 2 ? MOST_AHEAD : OWN_SUMS <= 4 && MOST_AHEAD > 4 
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Queries { vec4 queries[]; };  // (n_tokens, n_heads, head_dim) f32
-layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads, head_dim / 4, capacity, 4) f32
-layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32, or the keys
+layout(binding = 2) readonly buffer Keys { vec4 keys[]; };        // (n_kv_heads, head_dim / 4, capacity, 4) f32 or fp16
+layout(binding = 2) readonly buffer HalfKeys { uvec2 half_keys[]; };
+layout(binding = 3) readonly buffer Values { vec4 values[]; };    // (n_kv_heads, capacity, head_dim) f32 or fp16, or the keys
+layout(binding = 3) readonly buffer HalfValues { uvec2 half_values[]; };
 layout(binding = 4) writeonly buffer Out { vec4 outs[]; };        // (n_tokens, out_stride) f32
 layout(binding = 5) coherent buffer Partials { vec4 partials[]; };  // (n_heads, max_blocks, 1 + value_dim / 4, 4) f32
 layout(binding = 5) coherent buffer Arrived { uint arrived[]; };    // (n_heads) u32 behind them: workgroups that have left
@@ -39,6 +43,7 @@ layout(binding = 6) readonly buffer Sinks { float sinks[]; };        // (n_heads
 layout(binding = 7) readonly buffer PositionBias { float position_bias[]; };  // (n_heads, 2 bias_distance + 1) f32
 layout(push_constant) uniform Push { AttentionParams p; };
 
+#include "lib/half.glsl"
 #include "lib/key_span.glsl"
 #include "lib/softmax_merge.glsl"
 #include "lib/tanh.glsl"
@@ -47,6 +52,10 @@ shared vec4 query[QUERIES * DIM4];
 shared float score[QUERIES * KEY_BLOCK];  // then exp(score - maximum)
 shared float maximum[QUERIES];
 shared uint arrivals;
+
+vec4 floats_of(uvec2 halves) { return vec4(half2_to_float(halves.x), half2_to_float(halves.y)); }
+vec4 key_at(uint i) { return HALF_CACHE != 0 ? floats_of(half_keys[i]) : keys[i]; }
+vec4 value_at(uint i) { return HALF_CACHE != 0 ? floats_of(half_values[i]) : values[i]; }
 
 uint own_query(uint i) { return min(gl_LocalInvocationID.x / COLUMNS + i * QUERY_LANES, QUERIES - 1); }
 
@@ -116,7 +125,7 @@ void main() {
       [[unroll]] for (uint q = 0; q < KEY_QUERIES; ++q) dots[q] = 0.0;
       if (key < n_keys) {
         for (uint i = 0; i < DIM4; ++i) {
-          vec4 k = keys[(kv_head * DIM4 + i) * p.capacity + position];
+          vec4 k = key_at((kv_head * DIM4 + i) * p.capacity + position);
           [[unroll]] for (uint q = 0; q < KEY_QUERIES; ++q) {
             vec4 v = query[(first_query + q) * DIM4 + i];
             precise float d = dots[q];
@@ -163,7 +172,7 @@ void main() {
       [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
         uint position = first_key + (AHEAD == 1 ? from : min(from + j, n_keys - 1));  // a key after the last weighs 0
         [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
-          v[j * OWN_COLUMNS + c] = values[value_index(kv_head, position, min(column + c * COLUMNS, VALUE4 - 1))];
+          v[j * OWN_COLUMNS + c] = value_at(value_index(kv_head, position, min(column + c * COLUMNS, VALUE4 - 1)));
       }
       [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
         [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {

@@ -14,13 +14,7 @@ layout(push_constant) uniform Push { QuantizeParams p; };
 
 shared uint most[LANES];  // magnitudes as bits, which are ordered as the values
 
-// fp16 of values below 2^16 in magnitude, in the low bits. Denormals round to multiples of 2^-24: adding 0.5 leaves as many.
-uvec4 halves(vec4 v) {
-  uvec4 bits = floatBitsToUint(v), magnitude = bits & 0x7fffffffu;
-  uvec4 normal = (magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1u)) >> 13;
-  uvec4 denormal = floatBitsToUint(uintBitsToFloat(magnitude) + 0.5) - 0x3f000000u;
-  return mix(normal, denormal, lessThan(magnitude, uvec4(0x38800000u))) | bits >> 16 & 0x8000u;
-}
+#include "lib/to_half.glsl"
 
 void main() {
   uint row = gl_WorkGroupID.y * gl_NumWorkGroups.x + gl_WorkGroupID.x, lane = gl_LocalInvocationID.x;
@@ -42,8 +36,8 @@ void main() {
   float inverse = finite && !tiny ? uintBitsToFloat(268 - exponent << 23) : 0.0;
   uint to = row * (p.blocks * HALF_QUADS + 1);
   for (uint i = lane; i < p.blocks * HALF_QUADS; i += LANES) {
-    uvec4 a = halves(finite ? x[from + 2 * i] * inverse : vec4(0)), b = halves(finite ? x[from + 2 * i + 1] * inverse : vec4(0));
-    y[to + i] = uvec4(a.x | a.y << 16, a.z | a.w << 16, b.x | b.y << 16, b.z | b.w << 16);
+    vec4 a = finite ? x[from + 2 * i] * inverse : vec4(0), b = finite ? x[from + 2 * i + 1] * inverse : vec4(0);
+    y[to + i] = uvec4(packed_halves(a), packed_halves(b));
   }
   if (lane == 0) y[to + p.blocks * HALF_QUADS] = uvec4(floatBitsToUint(scale), 0, 0, 0);
 }

@@ -7,6 +7,8 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
+layout(constant_id = 1) const uint HALF_CACHE = 0;  // 1: keys are kept as fp16
+layout(constant_id = 2) const uint KEY_DIM = 64;    // of these: kv_rank + rotary_dim
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Latents { float latents[]; };  // (n_tokens, latent_stride) f32
@@ -14,15 +16,20 @@ layout(binding = 2) readonly buffer Heads { float heads[]; };      // (n_tokens,
 layout(binding = 3) readonly buffer Norm { float norm[]; };        // (kv_rank) f32
 layout(binding = 4) readonly buffer Angles { vec2 angles[]; };     // (capacity, rotary_dim / 2) cos, sin
 layout(binding = 5) writeonly buffer Queries { float queries[]; }; // (n_tokens, n_heads, kv_rank + rotary_dim) f32
-layout(binding = 6) writeonly buffer Keys { float keys[]; };       // ((kv_rank + rotary_dim) / 4, capacity, 4) f32
+layout(binding = 6) writeonly buffer Keys { float keys[]; };       // ((kv_rank + rotary_dim) / 4, capacity, 4) f32 or fp16
+layout(binding = 6) writeonly buffer HalfKeys { uvec2 half_keys[]; };
 layout(push_constant) uniform Push { LatentParams p; };
 
 #include "lib/reduce.glsl"
+#include "lib/to_half.glsl"
+
+shared float key[HALF_CACHE != 0 ? KEY_DIM : 1];  // until four values side by side are there
 
 uint head, position;
 
 void put(uint i, float v) {
-  if (head == p.n_heads) keys[(i / 4 * p.capacity + position) * 4 + i % 4] = v;
+  if (head == p.n_heads && HALF_CACHE != 0) key[i] = v;
+  else if (head == p.n_heads) keys[(i / 4 * p.capacity + position) * 4 + i % 4] = v;
   else queries[(gl_WorkGroupID.y * p.n_heads + head) * (p.kv_rank + p.rotary_dim) + i] = v;
 }
 
@@ -47,4 +54,8 @@ void main() {
     put(p.kv_rank + first, turned_a);
     put(p.kv_rank + second, turned_b);
   }
+  if (HALF_CACHE == 0 || !is_key) return;  // the whole workgroup does
+  barrier();
+  for (uint i = lane; i < (p.kv_rank + p.rotary_dim) / 4; i += LANES)
+    half_keys[i * p.capacity + position] = packed_halves(vec4(key[i * 4], key[i * 4 + 1], key[i * 4 + 2], key[i * 4 + 3]));
 }

@@ -7,17 +7,24 @@
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
+layout(constant_id = 1) const uint HALF_CACHE = 0;  // 1: keys and values are kept as fp16
+layout(constant_id = 2) const uint HEAD_DIM = 64;   // of these
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Qkv { float qkv[]; };         // (n_tokens, qkv_stride) f32
 layout(binding = 2) readonly buffer Norms { float norms[]; };     // query norm, then key norm: a head or all heads each
 layout(binding = 3) readonly buffer Angles { vec2 angles[]; };    // (capacity, rotary_dim / 2) cos, sin
 layout(binding = 4) writeonly buffer Queries { float queries[]; }; // (n_tokens, n_heads, head_dim) f32
-layout(binding = 5) writeonly buffer Keys { float keys[]; };      // (n_kv_heads, head_dim / 4, capacity, 4) f32
-layout(binding = 6) writeonly buffer Values { float values[]; };  // (n_kv_heads, capacity, head_dim) f32
+layout(binding = 5) writeonly buffer Keys { float keys[]; };      // (n_kv_heads, head_dim / 4, capacity, 4) f32 or fp16
+layout(binding = 5) writeonly buffer HalfKeys { uvec2 half_keys[]; };
+layout(binding = 6) writeonly buffer Values { float values[]; };  // (n_kv_heads, capacity, head_dim) f32 or fp16
+layout(binding = 6) writeonly buffer HalfValues { uvec2 half_values[]; };
 layout(push_constant) uniform Push { RopeParams p; };
 
 #include "lib/reduce.glsl"
+#include "lib/to_half.glsl"
+
+shared float key[HALF_CACHE != 0 ? HEAD_DIM : 1];  // until four values side by side are there
 
 uint head, row, position;
 bool is_key;
@@ -39,7 +46,8 @@ float before_rope(uint i, float norm_scale) {
 void put(uint i, float rotated, float norm_scale) {
   precise float v = rotated;
   if (p.norm == QK_NORM_AFTER_ROPE) v = v * norm_scale * norm_weight(i);  // a rotation keeps the mean square
-  if (is_key) keys[(((head - p.n_heads) * (p.head_dim / 4) + i / 4) * p.capacity + position) * 4 + i % 4] = v;
+  if (is_key && HALF_CACHE != 0) key[i] = v;
+  else if (is_key) keys[(((head - p.n_heads) * (p.head_dim / 4) + i / 4) * p.capacity + position) * 4 + i % 4] = v;
   else if (p.temperature_floor != 0) v *= 1.0 + p.temperature_scale * log(1.0 + float((position + 1) / p.temperature_floor));
   if (!is_key) queries[(gl_WorkGroupID.y * p.n_heads + head) * p.head_dim + i] = v;
 }
@@ -51,8 +59,16 @@ void main() {
   row = gl_WorkGroupID.y * p.qkv_stride;
   is_key = head >= p.n_heads;
   if (head >= p.n_heads + p.n_kv_heads) {
-    uint to = ((head - p.n_heads - p.n_kv_heads) * p.capacity + position) * p.head_dim;
-    for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = bounded(qkv[row + head * p.head_dim + i]);
+    uint to = ((head - p.n_heads - p.n_kv_heads) * p.capacity + position) * p.head_dim, from = row + head * p.head_dim;
+    if (HALF_CACHE != 0) {
+      for (uint i = lane; i < p.head_dim / 4; i += LANES) {
+        vec4 v;
+        for (uint j = 0; j < 4; ++j) v[j] = bounded(qkv[from + i * 4 + j]);
+        half_values[to / 4 + i] = packed_halves(v);
+      }
+    } else {
+      for (uint i = lane; i < p.head_dim; i += LANES) values[to + i] = bounded(qkv[from + i]);
+    }
   } else {
     float norm_scale = 1.0;
     if (p.norm != QK_NORM_NONE) {
@@ -79,5 +95,10 @@ void main() {
       put(second, turned_b, norm_scale);
     }
     for (uint i = p.rotary_dim + lane; i < p.head_dim; i += LANES) put(i, before_rope(i, norm_scale), norm_scale);
+    if (HALF_CACHE == 0 || !is_key) return;  // the whole workgroup does
+    barrier();
+    for (uint i = lane; i < p.head_dim / 4; i += LANES)
+      half_keys[((head - p.n_heads) * (p.head_dim / 4) + i) * p.capacity + position] =
+          packed_halves(vec4(key[i * 4], key[i * 4 + 1], key[i * 4 + 2], key[i * 4 + 3]));
   }
 }

@@ -42,6 +42,25 @@ Routing routing_for(Check& check, uint32_t n_tokens, uint32_t top_k, uint32_t n_
   return routing;
 }
 
+BufferView cached(Check& check, const std::vector<float>& values, const std::string& name, bool half) {
+  if (!half) return check.input(values, name);
+  std::vector<uint16_t> halves;
+  for (float v : values) halves.push_back(float_to_half(v));
+  return check.input(halves, name);
+}
+
+std::vector<float> read_cached(Check& check, const BufferView& view, size_t n, bool half) {
+  if (!half) return check.read<float>(view, n);
+  std::vector<float> values;
+  for (uint16_t h : check.read<uint16_t>(view, n)) values.push_back(half_to_float(h));
+  return values;
+}
+
+std::vector<float> as_cached(std::vector<float> values, bool half) {
+  for (float& v : values) v = half ? half_to_float(float_to_half(v)) : v;
+  return values;
+}
+
 std::vector<float> random_values(Check& check, size_t n, double magnitude) {
   std::uniform_real_distribution<float> uniform(-1, 1);
   std::vector<float> values(n);

@@ -71,6 +71,13 @@ struct SharedUse {
 };
 void check_shared(Check& check, const GateRule& rule, const SharedUse& shared, float logit, const uint32_t* ids, const float* weights);
 
+// A part of a cache of keys and values (KvCache::half or not) that holds values, what it holds, values as it keeps them, and
+// how far that is from them at most.
+BufferView cached(Check& check, const std::vector<float>& values, const std::string& name, bool half);
+std::vector<float> read_cached(Check& check, const BufferView& view, size_t n, bool half);
+std::vector<float> as_cached(std::vector<float> values, bool half);
+inline double cached_error(double value, bool half) { return half ? std::max(std::abs(value) * 0x1p-11, 0x1p-25) : 0; }
+
 std::vector<float> random_values(Check& check, size_t n, double magnitude = 1);
 
 }  // namespace vkmoe::conformance

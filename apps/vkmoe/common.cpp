@@ -31,7 +31,7 @@ void add_run_options(CLI::App& app, RunOptions& options, const char* context_fla
                  "most prompt tokens in one pass over the model (default: chosen by vkmoe)")
       ->check(CLI::PositiveNumber);
   app.add_flag("--exact", options.exact,
-               "never round activations to int8 or fp16, which passes of many tokens do where the device is faster with it");
+               "never round activations to int8 or fp16, which passes of many tokens do where the device is faster with it, nor keys and values to fp16, as they are kept on a GPU");
 }
 
 static std::string first_gguf(const fs::path& folder) {

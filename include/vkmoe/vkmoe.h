@@ -232,10 +232,11 @@ typedef struct vkmoe_session_options {
   int profile;             /* 1: take a timestamp around every kernel, for vkmoe_session_stats_json() */
   int routing;             /* 1: add up how tokens that are fed are routed, for vkmoe_session_stats_json(); slower, since
                               every layer's routing is read back */
-  int exact;               /* 1: logits of a token are the same bits in any pass. 0: where the device multiplies packed
-                              integers or matrices of fp16 faster, passes of many tokens round what they multiply with
-                              integer weights to int8, 32 values at a time, or everything to fp16, as llama.cpp does;
-                              then logits differ a little between tokens fed together and one by one */
+  int exact;               /* 1: everything is float32, and logits of a token are the same bits in any pass. 0: where the
+                              device multiplies packed integers or matrices of fp16 faster, passes of many tokens round
+                              what they multiply with integer weights to int8, 32 values at a time, or everything to
+                              fp16, as llama.cpp does; then logits differ a little between tokens fed together and one
+                              by one. And GPUs keep keys and values as fp16: half the memory and bytes of a context */
 } vkmoe_session_options;
 VKMOE_API void vkmoe_session_options_init(vkmoe_session_options *options);
 
@@ -302,7 +303,7 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
- * bytes, the workgroup shapes that were chosen ("tuning"), among them what passes of many tokens multiply ("products":
+ * bytes, what the cache keeps ("kv_cache": "type", "fp16" or "float32", and "bytes"), the workgroup shapes that were chosen ("tuning"), among them what passes of many tokens multiply ("products":
  * "float32", "int8" or "fp16"; vkmoe_session_options.exact); with options.profile also by kernel time in nanoseconds, number of dispatches, and what they did at least,
  * counted from their shapes and the rows really routed: bytes read and written, floating-point operations. With
  * options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load",

@@ -53,10 +53,10 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
   ordered_json types = ordered_json::array();
   for (const auto& [type, sums] : by_type) types.push_back({{"type", type}, {"count", sums.first}, {"bytes", sums.second}});
 
-  const uint32_t chunk = std::min(512u, context);  // of a GPU
-  uint64_t cache = kv_cache_bytes(h, context), activations = activation_bytes(h, context, h.gate.drop ? context : chunk);
+  const uint32_t chunk = std::min(512u, context);  // of a GPU, which keeps fp16
+  uint64_t cache = kv_cache_bytes(h, context, true), activations = activation_bytes(h, context, h.gate.drop ? context : chunk);
   if (spec.encoder) {
-    cache += kv_cache_bytes(spec.encoder->hyper, context);
+    cache += kv_cache_bytes(spec.encoder->hyper, context, true);
     activations += activation_bytes(spec.encoder->hyper, context, context);
   }
   ordered_json tokenizer;
@@ -98,7 +98,7 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
       {"parameters", {{"total", count.total}, {"active", count.active}}},
       {"tensors", {{"count", file->tensors.size()}, {"by_type", types}}},
       {"bytes_per_decoded_token", count.decode_weight_bytes},
-      {"kv_cache_bytes_per_token", kv_cache_bytes(h, 1)},
+      {"kv_cache_bytes_per_token", kv_cache_bytes(h, 1, true)},
       {"memory",
        {{"context_tokens", context},
         {"weights_bytes", count.weight_bytes},

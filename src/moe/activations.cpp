@@ -96,10 +96,12 @@ uint64_t cached_layers(const Hyper& h) { return h.bidirectional ? 1 : h.n_layers
 
 }  // namespace
 
-uint64_t kv_layer_bytes(const Hyper& h) { return (h.latent.kv_rank ? 1ull : 2ull) * h.n_kv_heads * h.head_dim * 4; }
+uint64_t kv_layer_bytes(const Hyper& h, bool half) {
+  return (h.latent.kv_rank ? 1ull : 2ull) * h.n_kv_heads * h.head_dim * (half ? 2 : 4);
+}
 
-uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens) {
-  return kv_layer_bytes(h) * cached_layers(h) * capacity_tokens;
+uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens, bool half) {
+  return kv_layer_bytes(h, half) * cached_layers(h) * capacity_tokens;
 }
 
 uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens) {
@@ -110,11 +112,11 @@ uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chu
 
 uint32_t default_chunk_tokens(const Caps& caps) { return caps.type == "cpu" ? 128 : 512; }
 
-Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool shapes_only)
-    : capacity(capacity_tokens), chunk(chunk_tokens), max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
+Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool half_cache, bool shapes_only)
+    : capacity(capacity_tokens), chunk(chunk_tokens), half_cache(half_cache), max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
   Device& device = *model.device;
   const Hyper& h = model.hyper;
-  uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * 4 * capacity;
+  uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * (half_cache ? 2 : 4) * capacity;
   if (layer_bytes > device.caps().max_binding_bytes && !shapes_only)
     fail(VKMOE_ERROR_UNSUPPORTED, "a context of ", capacity, " tokens needs ", layer_bytes, " bytes of keys a layer, but ",
          device.caps().name, " binds at most ", device.caps().max_binding_bytes, ": ask for a shorter context");

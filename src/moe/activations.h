@@ -8,11 +8,13 @@
 namespace vkmoe {
 
 struct Activations {
-  // Allocates for passes of up to chunk_tokens and a cache of capacity_tokens; everything starts as zero. shapes_only: without
-  // any buffer, for a recording that records nothing.
-  Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool shapes_only = false);
+  // Allocates for passes of up to chunk_tokens and a cache of capacity_tokens, with half_cache in fp16; everything starts as
+  // zero. shapes_only: without any buffer, for a recording that records nothing.
+  Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool half_cache, bool shapes_only = false);
 
-  uint32_t capacity, chunk, max_blocks;
+  uint32_t capacity, chunk;
+  bool half_cache;
+  uint32_t max_blocks;
 
   std::vector<Buffer> keys, values;  // by layer; no values with latent attention, one cache for all layers of an encoder
   std::vector<Buffer> cross_keys, cross_values;  // of the encoder's output, by layer of a decoder
@@ -51,16 +53,16 @@ struct Activations {
   Routing routing_for(uint32_t n_tokens, const DeviceLayer& layer) const;
   KvCache cache(uint32_t layer) const {
     const Buffer& k = keys[layer % keys.size()];
-    return {k, values.empty() ? k : values[layer % values.size()]};
+    return {k, values.empty() ? k : values[layer % values.size()], half_cache};
   }
-  KvCache cross_cache(uint32_t layer) const { return {cross_keys[layer], cross_values[layer]}; }
+  KvCache cross_cache(uint32_t layer) const { return {cross_keys[layer], cross_values[layer], half_cache}; }
 };
 
 // Bytes of keys and values of one token in one layer.
-uint64_t kv_layer_bytes(const Hyper& h);
+uint64_t kv_layer_bytes(const Hyper& h, bool half);
 
 // Bytes that Activations takes for the cache, and for the rest, without making it.
-uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens);
+uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens, bool half);
 uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens);
 
 // Tokens per pass while feeding, when the caller does not choose.

@@ -42,6 +42,7 @@ void record_decode_step(Recorder& r, const Model& model, const Activations& a) {
 Tuning choose_tuning(const Model& model, bool exact) {
   Tuning tuning = tuning_for(model);
   if (exact) tuning.products = Products::exact;
+  if (exact) tuning.half_cache = false;
   return tuning;
 }
 
@@ -55,9 +56,9 @@ void compile_for_session(const Model& shapes, uint32_t capacity_tokens, uint32_t
     Recording nothing(*shapes.device, Recording::KernelsOnly{});
     Recorder r{*shapes.device, nothing, tuning};
     uint32_t chunk = most_of_a_pass(shapes, capacity_tokens, chunk_tokens);
-    Activations a(shapes, capacity_tokens, chunk, true);
+    Activations a(shapes, capacity_tokens, chunk, tuning.half_cache, true);
     if (shapes.encoder) {
-      Activations encoder(*shapes.encoder, capacity_tokens, capacity_tokens, true);
+      Activations encoder(*shapes.encoder, capacity_tokens, capacity_tokens, tuning.half_cache, true);
       record_all_layers(r, *shapes.encoder, encoder, capacity_tokens);
       record_encoder_output(r, shapes, encoder, a, capacity_tokens);
     } else {
@@ -79,10 +80,10 @@ DeviceSession::DeviceSession(std::shared_ptr<Model> model, uint32_t capacity_tok
     : Session(model->hyper.vocab, capacity_tokens, model->encoder != nullptr),
       model_(model),
       tuning_(tuning),
-      a_(*model, capacity_tokens, most_of_a_pass(*model, capacity_tokens, chunk_tokens)),
+      a_(*model, capacity_tokens, most_of_a_pass(*model, capacity_tokens, chunk_tokens), tuning.half_cache),
       profile_(profile) {
   if (model->encoder) {
-    encoder_ = std::make_unique<Activations>(*model->encoder, capacity_tokens, capacity_tokens);
+    encoder_ = std::make_unique<Activations>(*model->encoder, capacity_tokens, capacity_tokens, tuning.half_cache);
     encoder_->input_end = a_.input_end;
   }
   control_ = model->device->create_buffer(control_bytes(a_.chunk), MemoryUse::upload, "control");
@@ -316,7 +317,7 @@ uint64_t DeviceSession::bytes_per_token() const {
     auto [first, end] = visible_keys(layer.span, position() - 1);
     keys += end - first;
   }
-  return model_->parameters.decode_weight_bytes + kv_layer_bytes(h) * keys;
+  return model_->parameters.decode_weight_bytes + kv_layer_bytes(h, a_.half_cache) * keys;
 }
 
 nlohmann::json DeviceSession::stats() const {
@@ -332,6 +333,7 @@ nlohmann::json DeviceSession::stats() const {
           {"dispatches_per_decode_step", decode_dispatches_},
           {"bytes_read_back", now.bytes_read_back - start_.bytes_read_back + bytes_read_back_},
           {"bytes_uploaded", now.bytes_uploaded - start_.bytes_uploaded},
+          {"kv_cache", {{"type", a_.half_cache ? "fp16" : "float32"}, {"bytes", kv_cache_bytes(model_->hyper, a_.capacity, a_.half_cache)}}},
           {"device_bytes", now.memory_bytes},
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},

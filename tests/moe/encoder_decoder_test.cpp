@@ -66,7 +66,7 @@ TEST_CASE("encoder-decoder: transformers' logits on the device, all at once and 
 }
 
 TEST_CASE("encoder-decoder: transformers' logits with the shapes of a GPU") {
-  Tuning gpu = Tuning::gpu(device()->caps());
+  Tuning gpu = gpu_shapes();
   for (const char* family : {"switch_transformers", "nllb_moe"}) check_family(family, &gpu, false);
   check_no_validation_messages();
 }
@@ -132,7 +132,7 @@ TEST_CASE("encoder-decoder: a long input and one of a single token agree with th
     for (size_t n : {size_t(300), size_t(1)}) {
       CAPTURE(family);
       CAPTURE(n);
-      Tuning gpu = Tuning::gpu(device()->caps());
+      Tuning gpu = gpu_shapes();
       auto session = open_session(family, {}, &gpu, false, 320), plain = open_session(family, {}, nullptr, true, 320);
       std::vector<int32_t> ids = random_ids(512, n, 11), decoder = random_ids(512, 150, 12);
       // Two float32 computations; a token whose two best experts are within rounding could part them, but these do not.

@@ -93,7 +93,7 @@ TEST_CASE("device: the shapes of a GPU give the goldens' logits, too, in a batch
     CAPTURE(c.model);
     Golden golden(data(c.golden));
     std::shared_ptr<Model> model = place(data(c.model));
-    DeviceSession whole(model, 64, 0, false, Tuning::gpu(device()->caps())), parts(model, 64, 0, false, Tuning::gpu(device()->caps()));
+    DeviceSession whole(model, 64, 0, false, gpu_shapes()), parts(model, 64, 0, false, gpu_shapes());
     std::vector<float> prefill = feed(whole, golden.ids, model->hyper.vocab, golden.ids.size());
     CHECK(nmse(prefill, golden.logits) < tolerance);
     std::vector<float> in_parts = feed(parts, {golden.ids.begin(), golden.ids.begin() + 20}, model->hyper.vocab, 20);

@@ -77,7 +77,7 @@ TEST_CASE("bounded queries, keys and values, and soft-capped scores: device agai
   std::vector<float> want = feed(reference, ids, spec->hyper.vocab, 80);
   CHECK(nmse(without, want) > 1e-4);  // they matter
   auto model = place_model(device(), *spec, [](uint64_t, uint64_t) {});
-  DeviceSession cpu(model, 80, 0, false, Tuning::cpu(device()->caps())), gpu(model, 80, 0, false, Tuning::gpu(device()->caps()));
+  DeviceSession cpu(model, 80, 0, false, Tuning::cpu(device()->caps())), gpu(model, 80, 0, false, gpu_shapes());
   std::vector<float> got = feed(cpu, ids, spec->hyper.vocab, 80);
   CHECK(nmse(got, want) < 1e-10);
   CHECK(nmse(feed(gpu, ids, spec->hyper.vocab, 1), want) < 1e-10);

@@ -40,8 +40,7 @@ TEST_CASE("device: products of integers and of fp16 keep the default model's per
   ids.resize(n_tokens);
   auto model = place(path);
   uint32_t vocab = model->hyper.vocab;
-  Tuning tuning = Tuning::gpu(caps);
-  tuning.products = Products::exact;
+  Tuning tuning = gpu_shapes();
   std::vector<float> want;
   {
     DeviceSession session(model, 256, chunk, false, tuning);

@@ -106,6 +106,14 @@ inline std::shared_ptr<Model> place(const std::string& path) {
   return place_model(device(), *read_spec(path), [](uint64_t, uint64_t) {});
 }
 
+// The shapes of a GPU on any device, without what rounds more than float32.
+inline Tuning gpu_shapes() {
+  Tuning tuning = Tuning::gpu(device()->caps());
+  tuning.products = Products::exact;
+  tuning.half_cache = false;
+  return tuning;
+}
+
 // Logits of all tokens, fed in pieces of the given sizes (the last repeats).
 inline std::vector<float> feed(Session& session, const std::vector<int32_t>& ids, uint32_t vocab, size_t piece) {
   std::vector<float> logits(ids.size() * vocab);

@@ -33,7 +33,7 @@ TEST_CASE("tune: shapes that the kernels have are taken, one that leaves rows ou
     // Products of integers are near enough, and logits differ from those of exact ones.
     auto q8 = std::make_shared<ModelSpec>(read_model_spec(ModelFile::open(VKMOE_SOURCE_DIR "/models/vkmoe-default.gguf")));
     TuningCheck of_integers(place_model(device(), *q8, [](uint64_t, uint64_t) {}), *q8);
-    Tuning integers = Tuning::gpu(device()->caps());
+    Tuning integers = gpu_shapes();
     integers.products = Products::int8;
     CHECK(of_integers.refusal(integers, *of_integers.open(integers)).rfind("logit", 0) == 0);
   }

@@ -118,7 +118,8 @@ TEST_CASE("a head tied to the embedding by config.json: its bias counts, and one
 
 TEST_CASE("latent attention: the cache holds a latent and one rotary part a token") {
   const Hyper h = read_spec(data("goldens/deepseek_v3"))->hyper;
-  CHECK(kv_cache_bytes(h, 10) == h.n_layers * 10 * (32 + 16) * sizeof(float));
+  CHECK(kv_cache_bytes(h, 10, false) == h.n_layers * 10 * (32 + 16) * sizeof(float));
+  CHECK(kv_cache_bytes(h, 10, true) == h.n_layers * 10 * (32 + 16) * 2);
 }
 
 TEST_CASE("what a DeepSeek configuration may not say is refused with key and value") {

@@ -72,7 +72,8 @@ std::vector<float> run_attention(Check& check, const Tuning& tuning, const Input
   uint32_t row = p.n_heads * p.head_dim, out_row = p.n_heads * p.value_dim, position = in.position + (p.all_keys ? 0 : first);
   BufferView step = check.input(std::vector<uint32_t>{position, position + n_tokens, 0, 0}, "step");
   BufferView queries = check.input(std::vector<float>(&in.queries[first * row], &in.queries[first * row] + n_tokens * row), "queries");
-  KvCache cache = {check.input(in.keys, "keys"), check.input(in.values, "values")};
+  bool half = tuning.half_cache;
+  KvCache cache = {cached(check, in.keys, "keys", half), cached(check, in.values, "values", half), half};
   if (p.value_dim < p.head_dim) cache.values = cache.keys;
   Rows y = check.output_rows(n_tokens, out_row);
   std::vector<float> no_partials(attention_partials(p.n_heads, p.max_blocks, p.value_dim), NAN);
@@ -156,6 +157,8 @@ void reference_head(const Inputs& in, uint32_t token, uint32_t head, Values& out
 
 void check_attention(Check& check, const Tuning& tuning, const Shape& s) {
   Inputs in = make_inputs(check, s);
+  in.keys = as_cached(in.keys, tuning.half_cache);
+  in.values = as_cached(in.values, tuning.half_cache);
   std::vector<float> got = run_attention(check, tuning, in, 0, s.n_tokens);
   Values v;
   for (uint32_t token = 0; token < s.n_tokens; ++token)
@@ -227,6 +230,7 @@ void add_attention(Cases& cases) {
                                {33, 20, 6, 2, 32, 0, 2, true},     {3, 100, 4, 1, 64, 40, 2, true},
                                {1, 96, 4, 1, 64, 33, 2, true},     {2, 70, 2, 1, 64, 1, 2, true},
                                {4, 40, 2, 1, 32, 0, 60, true},     {2, 40, 2, 1, 64, 0, 1e-20, true},
+                               {2, 40, 2, 1, 64, 0, 4e-5, true},   // denormals of fp16
                                {5, 40, 4, 1, 48, 0, 2, true, 0, 32}, {1, 70, 8, 1, 288, 0, 1, true, 0, 256},
                                {5, 60, 4, 2, 64, 0, 6, true, 3}, {5, 40, 2, 1, 4, 0, 1.5, true, 1},
                                 {1, 60, 2, 1, 64, 0, 0.1, true, 30},
@@ -253,13 +257,17 @@ void add_attention(Cases& cases) {
     if (lanes.lanes > 512) continue;  // no device is given more
     for (const Shape& s : shapes) {
       uint32_t ahead = lanes.lanes > 32 ? 8 : 1;
-      cases.push_back({"attention", cat("lanes=", lanes.lanes, ahead > 1 ? ",ahead=8" : ""), s.name(),
-                       s.quick && (lanes.lanes == 8 || ((lanes.lanes == 32 || lanes.lanes == 128) && s.head_dim == 64)),
-                       [=](Check& check) {
-                         Tuning tuning = with_lanes(check, lanes.lanes);
-                         tuning.attention_ahead = ahead;
-                         check_attention(check, tuning, s);
-                       }});
+      for (bool half : {false, true}) {
+        bool few = half ? lanes.lanes == 32 : lanes.lanes == 8;  // all shapes
+        cases.push_back({"attention", cat("lanes=", lanes.lanes, ahead > 1 ? ",ahead=8" : "", half ? ",fp16-cache" : ""), s.name(),
+                         s.quick && (few || ((lanes.lanes == 32 || lanes.lanes == 128) && s.head_dim == 64)),
+                         [=](Check& check) {
+                           Tuning tuning = with_lanes(check, lanes.lanes);
+                           tuning.attention_ahead = ahead;
+                           tuning.half_cache = half;
+                           check_attention(check, tuning, s);
+                         }});
+      }
     }
   }
   for (const Shape& s : shapes) {

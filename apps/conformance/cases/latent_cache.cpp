@@ -20,11 +20,12 @@ void check_latent(Check& check, const Tuning& tuning, LatentParams p, uint32_t p
   p.latent_stride = latent_rows.stride;
   p.q_stride = head_rows.stride;
   std::vector<float> absorbed = random_values(check, size_t(p.n_tokens) * p.n_heads * dim);
-  std::vector<float> before = random_values(check, size_t(dim) * p.capacity);
+  bool half = tuning.half_cache;
+  std::vector<float> before = as_cached(random_values(check, size_t(dim) * p.capacity), half);
   BufferView step = check.input(std::vector<uint32_t>{position, position + p.n_tokens, 0, 0}, "step");
   BufferView norms = check.input(norm, "norm"), table = check.input(angles, "angles");
-  BufferView queries = check.input(absorbed, "queries"), keys = check.input(before, "keys");
-  check.run(tuning, [&](Recorder& r) { latent_cache(r, step, latent_rows, head_rows, norms, table, queries, {keys, keys}, p); });
+  BufferView queries = check.input(absorbed, "queries"), keys = cached(check, before, "keys", half);
+  check.run(tuning, [&](Recorder& r) { latent_cache(r, step, latent_rows, head_rows, norms, table, queries, {keys, keys, half}, p); });
 
   std::vector<double> want_q(absorbed.begin(), absorbed.end()), bound_q(absorbed.size(), 0.0), want_k(before.begin(), before.end());
   std::vector<double> bound_k(before.size(), 0.0);
@@ -54,7 +55,11 @@ void check_latent(Check& check, const Tuning& tuning, LatentParams p, uint32_t p
     }
   }
   check.close("queries", check.read<float>(queries, want_q.size()), want_q, bound_q);
-  check.close("keys", check.read<float>(keys, want_k.size()), want_k, bound_k);
+  for (uint32_t i = 0; i < dim * p.n_tokens; ++i) {
+    size_t at = (size_t(i % dim / 4) * p.capacity + position + i / dim) * 4 + i % 4;
+    bound_k[at] += cached_error(std::abs(want_k[at]) + bound_k[at], half);
+  }
+  check.close("keys", read_cached(check, keys, want_k.size(), half), want_k, bound_k);
 }
 
 }  // namespace
@@ -66,7 +71,9 @@ void add_latent_cache(Cases& cases) {
   for (const Lanes& lanes : all_lanes()) {
     if (lanes.lanes > 64) continue;  // no device is given more
     for (const Shape& s : {Shape{3, 4, 2, 32, 16, 40}, {1, 0, 5, 36, 8, 8}, {2, 33, 1, 64, 32, 96}}) {
-      for (uint32_t interleaved : {0u, 1u}) {
+      for (uint32_t mode : {0u, 1u, 2u, 3u}) {
+        uint32_t interleaved = mode & 1;
+        bool half = mode & 2;
         LatentParams p = {};
         p.n_tokens = s.n_tokens;
         p.n_heads = s.n_heads;
@@ -74,11 +81,15 @@ void add_latent_cache(Cases& cases) {
         p.rotary_dim = s.rotary_dim;
         p.q_head = s.q_head;
         p.interleaved = interleaved;
-        cases.push_back({"latent_cache", cat(interleaved ? "interleaved" : "halves", ",lanes=", lanes.lanes),
+        cases.push_back({"latent_cache", cat(interleaved ? "interleaved" : "halves", ",lanes=", lanes.lanes, half ? ",fp16-cache" : ""),
                          cat("tokens=", s.n_tokens, ",position=", s.position, ",heads=", s.n_heads, ",kv_rank=", s.kv_rank,
                              ",rotary_dim=", s.rotary_dim),
                          lanes.lanes == 8 || lanes.lanes == 64,
-                         [=](Check& check) { check_latent(check, with_lanes(check, lanes.lanes), p, s.position); }});
+                         [=](Check& check) {
+                           Tuning tuning = with_lanes(check, lanes.lanes);
+                           tuning.half_cache = half;
+                           check_latent(check, tuning, p, s.position);
+                         }});
       }
     }
   }

@@ -96,8 +96,9 @@ void check_rope(Check& check, const Tuning& tuning, const Shape& s, RopeParams p
   BufferView norm = check.input(norms, "norms"), table = check.input(angles, "angles");
   BufferView queries = check.output(size_t(s.n_tokens) * s.n_heads * s.head_dim, "queries");
   size_t cache_words = size_t(s.n_kv_heads) * s.head_dim * p.capacity;
-  std::vector<float> before = random_values(check, cache_words);
-  KvCache cache = {check.input(before, "keys"), check.input(before, "values")};
+  bool half = tuning.half_cache;
+  std::vector<float> before = as_cached(random_values(check, cache_words), half);
+  KvCache cache = {cached(check, before, "keys", half), cached(check, before, "values", half), half};
   check.run(tuning, [&](Recorder& r) { rope_cache(r, step, qkv, norm, table, queries, cache, p); });
 
   std::vector<double> want_queries, bound_queries, want_keys(before.begin(), before.end()), bound_keys(cache_words, 0.0);
@@ -113,14 +114,14 @@ void check_rope(Check& check, const Tuning& tuning, const Shape& s, RopeParams p
       size_t key = ((size_t(head) * d4 + column / 4) * p.capacity + position) * 4 + column % 4;
       size_t value = (size_t(head) * p.capacity + position) * s.head_dim + column;
       want_keys[key] = v.want[q + i];
-      bound_keys[key] = v.bound[q + i];
+      bound_keys[key] = v.bound[q + i] + cached_error(std::abs(want_keys[key]) + v.bound[q + i], half);
       want_values[value] = v.want[q + k + i];
-      bound_values[value] = v.bound[q + k + i];
+      bound_values[value] = v.bound[q + k + i] + cached_error(want_values[value], half);
     }
   }
   check.close("queries", check.read<float>(queries, want_queries.size()), want_queries, bound_queries);
-  check.close("keys", check.read<float>(cache.keys, cache_words), want_keys, bound_keys);
-  check.close("values", check.read<float>(cache.values, cache_words), want_values, bound_values);
+  check.close("keys", read_cached(check, cache.keys, cache_words, half), want_keys, bound_keys);
+  check.close("values", read_cached(check, cache.values, cache_words, half), want_values, bound_values);
 }
 
 }  // namespace
@@ -137,13 +138,17 @@ void add_rope_cache(Cases& cases) {
         if (mode & 2) p.temperature_floor = 4, p.temperature_scale = 0.1f;
         p.clip = mode & 4 ? 0.5f : 0.0f;
         p.norm = norm;
-        for (const Shape& s : shapes) {
+        for (const Shape& s : shapes) for (bool half : {false, true}) {
           cases.push_back({"rope_cache", cat(norms[norm], mode & 1 ? ",interleaved" : ",halves", mode & 2 ? ",temperature" : "", mode & 4 ? ",clip" : "",
-                                             ",lanes=", lanes.lanes),
+                                             ",lanes=", lanes.lanes, half ? ",fp16-cache" : ""),
                            cat("tokens=", s.n_tokens, ",position=", s.position, ",heads=", s.n_heads, "x", s.n_kv_heads,
                                ",head_dim=", s.head_dim, ",rotary_dim=", s.rotary_dim),
-                           mode != 5 && mode != 6 && (lanes.lanes == 8 || (lanes.lanes == 32 && s.n_tokens == 3)),
-                           [=](Check& check) { check_rope(check, with_lanes(check, lanes.lanes), s, p); }});
+                           mode != 5 && mode != 6 && (!half || mode < 2) && (lanes.lanes == 8 || (lanes.lanes == 32 && s.n_tokens == 3)),
+                           [=](Check& check) {
+                             Tuning tuning = with_lanes(check, lanes.lanes);
+                             tuning.half_cache = half;
+                             check_rope(check, tuning, s, p);
+                           }});
         }
       }
     }

@@ -27,7 +27,7 @@ uint32_t split_lanes(const Recorder& r, uint32_t head_dim, uint32_t columns) {
 
 // Each key and value that any of the tokens sees is read once; with split, partial results of all blocks of keys are written
 // and read.
-WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split) {
+WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split, bool half) {
   uint64_t seen = 0, heads = uint64_t(p.n_tokens) * p.n_heads;
   for (uint32_t t = 0; t < p.n_tokens; ++t) {
     auto [first, end] = visible_keys(p.span, position + (p.all_keys ? 0 : t));
@@ -37,8 +37,15 @@ WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split
   uint32_t dims = p.head_dim + (p.value_dim < p.head_dim ? 0 : p.value_dim);
   uint64_t blocks = split ? (end - 1) / KEY_BLOCK - first / KEY_BLOCK + 1 : 0;
   uint64_t results = heads * (p.value_dim + 2 * blocks * (4 + p.value_dim));
-  return {4 * (uint64_t(end - first) * p.n_kv_heads * dims + heads * p.head_dim + results),
+  return {(half ? 2 : 4) * uint64_t(end - first) * p.n_kv_heads * dims + 4 * (heads * p.head_dim + results),
           2 * seen * p.n_heads * (p.head_dim + p.value_dim)};
+}
+
+// Of kernels that write keys of so many dimensions to the cache.
+SpecConstants cache_constants(const Recorder& r, const KvCache& cache, uint32_t key_dim) {
+  SpecConstants constants = {r.tuning.head_lanes};
+  if (cache.half) constants.insert(constants.end(), {1u, key_dim});
+  return constants;
 }
 
 // Of a kernel that reads and writes `values`, with so many operations for each.
@@ -64,10 +71,11 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
   bool split = params.n_tokens == 1 && (r.tuning.share_keys || params.capacity > r.tuning.most_walked_keys(params.head_dim));
   uint32_t lanes = split ? split_lanes(r, params.head_dim, per_group * params.value_dim / 4) : lanes_of(r, params.head_dim);
   SpecConstants constants = {lanes, params.head_dim, per_group, split, params.value_dim, r.tuning.attention_ahead};
+  if (cache.half) constants.insert(constants.end(), {1u, r.tuning.exact_halves});
   const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
   const uint32_t* position = r.recording.watch({step.buffer, step.offset, sizeof(Step)});
-  r.recording.note([=] { return attention_work(params, position[0], split); });
+  r.recording.note([=, half = cache.half] { return attention_work(params, position[0], split, half); });
   if (!split) {
     r.recording.dispatch(kernel, bindings, params, uint32_t(ceil_div(rows, per_group)), params.n_kv_heads);
     return;
@@ -89,7 +97,7 @@ void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, Buffer
                 const KvCache& cache, const RopeParams& params) {
   r.recording.note(elementwise(
       uint64_t(params.n_tokens) * (params.n_heads + 2 * params.n_kv_heads) * params.head_dim, params.norm ? 7 : 3));
-  r.recording.dispatch(r.device.kernel("rope_cache", {r.tuning.head_lanes}),
+  r.recording.dispatch(r.device.kernel("rope_cache", cache_constants(r, cache, params.head_dim)),
                        {step, qkv.view, norms, angles, queries, cache.keys, cache.values}, params,
                        params.n_heads + 2 * params.n_kv_heads, params.n_tokens);
 }
@@ -98,7 +106,7 @@ void latent_cache(Recorder& r, BufferView step, Rows latents, Rows q_heads, Buff
                   BufferView queries, const KvCache& cache, const LatentParams& params) {
   r.recording.note(elementwise(
       uint64_t(params.n_tokens) * (params.kv_rank + (params.n_heads + 1) * params.rotary_dim), 4));
-  r.recording.dispatch(r.device.kernel("latent_cache", {r.tuning.head_lanes}),
+  r.recording.dispatch(r.device.kernel("latent_cache", cache_constants(r, cache, params.kv_rank + params.rotary_dim)),
                        {step, latents.view, q_heads.view, norm, angles, queries, cache.keys}, params, params.n_heads + 1,
                        params.n_tokens);
 }

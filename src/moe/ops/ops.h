@@ -19,7 +19,7 @@ namespace vkmoe {
 enum class Products { exact, int8, fp16 };
 const char* products_name(Products products);  // "float32", "int8", "fp16"
 
-// Shapes of workgroups, chosen by what the device is. Only products changes a result.
+// Shapes of workgroups, chosen by what the device is. Only products and half_cache change a result.
 struct Tuning {
   struct Matmul {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
@@ -37,6 +37,7 @@ struct Tuning {
   } int8;
   uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
+  bool half_cache;              // keys and values are kept as fp16: half the bytes of a long context
   bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges
   uint32_t attention_sums;      // vec4s of values, twice, that an invocation of attention may hold
   uint32_t attention_ahead;     // values that it loads before the first is used
@@ -182,6 +183,7 @@ void layernorm(Recorder& r, Rows x, BufferView weights, Rows y, uint32_t n_rows,
 struct KvCache {
   BufferView keys;    // (n_kv_heads, head_dim / 4, capacity, 4)
   BufferView values;  // (n_kv_heads, capacity, head_dim); with latent attention the keys again
+  bool half = false;  // fp16, rounded to nearest; else float32
 };
 
 void rope_cache(Recorder& r, BufferView step, Rows qkv, BufferView norms, BufferView angles, BufferView queries,
