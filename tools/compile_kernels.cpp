@@ -77,14 +77,15 @@ class Compiler {
       std::vector<uint32_t> head_dims = {64, 128};
       if (!options_.hot) head_dims = {64, 80, 96, 128, 256, 576};
       for (uint32_t head_dim : head_dims) {
-        for (uint32_t n_tokens : {1, 64}) {
+        for (auto [n_tokens, half] : {std::pair(1u, true), {64u, true}, {1u, false}, {64u, false}}) {
+          if (options_.hot && half != tuning.half_cache) continue;
           AttentionParams p = {};
           p.n_tokens = n_tokens;
           p.n_heads = 8;
           p.n_kv_heads = 1;
           p.head_dim = head_dim;
           p.value_dim = head_dim == 576 ? 512 : head_dim;  // DeepSeek's latent attention
-          attention(r, any_, any_, {any_, any_}, rows(), any_, any_, any_, any_, p);
+          attention(r, any_, any_, {any_, any_, half}, rows(), any_, any_, any_, any_, p);
         }
       }
     });
@@ -96,10 +97,20 @@ class Compiler {
         choose_experts(r, rule, rows(), any_, routing(1));
         if (n_experts > ROUTER_MAX_EXPERTS) continue;
         Weight router = fake_weight(*find_format("F32"), false);
+        router.n = n_experts;
         norm_and_choose(r, {rule, router, rows(), rows(), rows(), any_, any_, 1e-6f}, routing(1));
       }
     });
     if (options_.hot) return;
+    record("cache of fp16", tuning, [&](Recorder& r) {
+      RopeParams rope = {};
+      rope.head_dim = 128;
+      rope_cache(r, any_, rows(), any_, any_, any_, {any_, any_, true}, rope);
+      LatentParams latent = {};
+      latent.kv_rank = 512;
+      latent.rotary_dim = 64;
+      latent_cache(r, any_, rows(), rows(), any_, any_, any_, {any_, any_, true}, latent);
+    });
     for (const KernelBinary& binary : embedded_kernels()) {
       if (std::strncmp(binary.name, "matmul", 6) == 0 || std::strncmp(binary.name, "embed", 5) == 0) continue;
       record(binary.name, tuning, [&](Recorder&) {
