@@ -86,3 +86,48 @@ TEST_CASE("a shared expert that lies in the file as the others do takes no dispa
   }
   check_no_validation_messages();
 }
+
+TEST_CASE("the shared expert is cut between blocks, and left apart where a piece would begin within one") {
+  const Format* q8 = find_format("Q8_0");
+  std::mt19937 random(7);
+  std::vector<std::vector<uint8_t>> bytes;
+  std::vector<std::unique_ptr<Tensor>> tensors;
+  auto matrix = [&](uint32_t n_experts, uint32_t n, uint32_t k) {
+    std::vector<uint8_t>& data = bytes.emplace_back(n_experts * n * row_bytes(*q8, k));
+    for (uint8_t& byte : data) byte = uint8_t(random());
+    for (size_t at = 0; at < data.size(); at += q8->block_bytes) data[at + 1] = 0x3c;  // of the scale: about 1
+    tensors.push_back(std::make_unique<Tensor>(Tensor{"random", q8, {n_experts * n, k}, data.data(), data.size()}));
+    Matrix made{n, k, {}, {}};
+    for (uint32_t e = 0; e < n_experts; ++e) made.experts.push_back({{tensors.back().get(), e * n, n, 1}});
+    return made;
+  };
+  for (auto [ff, pieces] : {std::pair(64u, 3u), {96u, 2u}, {48u, 0u}, {160u, 1u}}) {
+    CAPTURE(ff);
+    Hyper h;
+    h.expert_ff = ff;
+    h.shared_ff = ff == 48 ? 144 : ff * pieces;
+    LayerSpec spec;
+    spec.router = matrix(1, 4, 32);
+    spec.gate = matrix(4, ff, 32), spec.up = matrix(4, ff, 32), spec.down = matrix(4, 32, ff);
+    spec.shared_gate = matrix(1, h.shared_ff, 32), spec.shared_up = matrix(1, h.shared_ff, 32), spec.shared_down = matrix(1, 32, h.shared_ff);
+    LayerExperts experts = layer_experts(h, spec);
+    REQUIRE(experts.n_shared == pieces);
+    REQUIRE(experts.down.experts.size() == 4 + pieces);
+    for (uint32_t piece = 0; piece < pieces; ++piece) {
+      auto values = [&](const Matrix& from, uint32_t expert, uint32_t row, uint32_t first, uint32_t count) {
+        const Format* format;
+        std::vector<uint8_t> scratch;
+        std::vector<float> decoded(count);
+        const uint8_t* at = from.row(expert, row, &format, scratch);
+        decode_row(*format, at, first, count, decoded.data());
+        return decoded;
+      };
+      for (uint32_t r = 0; r < 32; ++r)
+        CHECK(values(experts.down, 4 + piece, r, 0, ff) == values(spec.shared_down, 0, r, piece * ff, ff));
+      for (uint32_t r = 0; r < ff; ++r) {
+        CHECK(values(experts.gate, 4 + piece, r, 0, 32) == values(spec.shared_gate, 0, piece * ff + r, 0, 32));
+        CHECK(values(experts.up, 4 + piece, r, 0, 32) == values(spec.shared_up, 0, piece * ff + r, 0, 32));
+      }
+    }
+  }
+}
