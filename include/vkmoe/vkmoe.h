@@ -303,9 +303,11 @@ VKMOE_API vkmoe_status vkmoe_session_generate(vkmoe_session *session, const vkmo
 VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
 
 /* Counts since the session was opened, as a JSON object: tokens, submits, dispatches, bytes read back, memory in
- * bytes, what the cache keeps ("kv_cache": "type", "fp16" or "float32", and "bytes"), the workgroup shapes that were chosen ("tuning"), among them what passes of many tokens multiply ("products":
- * "float32", "int8" or "fp16"; vkmoe_session_options.exact); with options.profile also by kernel time in nanoseconds, number of dispatches, and what they did at least,
- * counted from their shapes and the rows really routed: bytes read and written, floating-point operations. With
+ * bytes, what the cache keeps ("kv_cache": "type", "fp16" or "float32", and "bytes"), the workgroup shapes that were
+ * chosen ("tuning"), among them what passes of many tokens multiply ("products": "float32", "int8" or "fp16";
+ * vkmoe_session_options.exact); with options.profile also by kernel time in nanoseconds, number of dispatches, and what
+ * they did at least, counted from their shapes and the rows really routed: bytes read and written, floating-point
+ * operations. With
  * options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load",
  * the share of all kept assignments that each expert got; "importance", the sum of its weights (Shazeer et al. 2017,
  * eq. 6), and "importance_cv2", the squared coefficient of variation of that (eq. 7); "fraction_dropped",

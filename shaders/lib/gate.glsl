@@ -1,5 +1,6 @@
 // What becomes of a token's router logits by a GateRule (shared/route.h), for kernels whose workgroup owns one token: they
-// put finite logits into score[] and shared_logit, then call score_experts(), choose_best() or another choice, a barrier, and write_weights().
+// put finite logits into score[] and shared_logit, then call score_experts(), choose_best() or another choice, a barrier,
+// and write_weights().
 // Every expert counts how many come before it, by (selection score, lower index first): that count is its rank, so the
 // order is exact with ties, and k experts are always chosen, whatever the logits are.
 #include "lib/order_key.glsl"

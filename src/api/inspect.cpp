@@ -54,10 +54,13 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
   for (const auto& [type, sums] : by_type) types.push_back({{"type", type}, {"count", sums.first}, {"bytes", sums.second}});
 
   const uint32_t chunk = std::min(512u, context);  // of a GPU, which keeps fp16
-  uint64_t cache = kv_cache_bytes(h, context, true), activations = activation_bytes(h, context, h.gate.drop ? context : chunk);
+  uint32_t n_shared = 0;
+  for (const LayerSpec& layer : spec.layers) n_shared = std::max(n_shared, layer_experts(h, layer).n_shared);
+  uint64_t cache = kv_cache_bytes(h, context, true);
+  uint64_t activations = activation_bytes(h, n_shared, context, h.gate.drop ? context : chunk);
   if (spec.encoder) {
     cache += kv_cache_bytes(spec.encoder->hyper, context, true);
-    activations += activation_bytes(spec.encoder->hyper, context, context);
+    activations += activation_bytes(spec.encoder->hyper, 0, context, context);
   }
   ordered_json tokenizer;
   bool chat = false;

@@ -19,10 +19,10 @@ uint32_t qkv_columns(const Hyper& h) {
 
 // Names and sizes of the activations, listed once for allocation and for accounting.
 template <class Add>
-void list_activations(const Hyper& h, uint32_t capacity, uint32_t chunk, Add&& add) {
+void list_activations(const Hyper& h, uint32_t n_shared, uint32_t capacity, uint32_t chunk, Add&& add) {
   auto rows = [&](uint64_t n, uint64_t k) { return n * row_stride(uint32_t(k)) * 4; };
-  uint64_t assignments = uint64_t(chunk) * std::max(h.top_k + h.shared_pieces(), 1u), heads = h.n_heads;
-  uint64_t experts = std::max(h.n_experts + h.shared_pieces(), 1u);
+  uint64_t assignments = uint64_t(chunk) * std::max(h.top_k + n_shared, 1u), heads = h.n_heads;
+  uint64_t experts = std::max(h.n_experts + n_shared, 1u);
   bool dense = std::find(h.layer_has_experts.begin(), h.layer_has_experts.end(), false) != h.layer_has_experts.end();
   add("residual stream", rows(chunk, h.hidden));
   add("normed", rows(chunk, h.hidden));
@@ -104,16 +104,19 @@ uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens, bool half) {
   return kv_layer_bytes(h, half) * cached_layers(h) * capacity_tokens;
 }
 
-uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens) {
+uint64_t activation_bytes(const Hyper& h, uint32_t n_shared, uint32_t capacity_tokens, uint32_t chunk_tokens) {
   uint64_t bytes = 0;
-  list_activations(h, capacity_tokens, chunk_tokens, [&](const char*, uint64_t size) { bytes += round_up(size, 16); });
+  list_activations(h, n_shared, capacity_tokens, chunk_tokens, [&](const char*, uint64_t size) { bytes += round_up(size, 16); });
   return bytes;
 }
 
 uint32_t default_chunk_tokens(const Caps& caps) { return caps.type == "cpu" ? 128 : 512; }
 
 Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t chunk_tokens, bool half_cache, bool shapes_only)
-    : capacity(capacity_tokens), chunk(chunk_tokens), half_cache(half_cache), max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
+    : capacity(capacity_tokens),
+      chunk(chunk_tokens),
+      half_cache(half_cache),
+      max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
   Device& device = *model.device;
   const Hyper& h = model.hyper;
   uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * (half_cache ? 2 : 4) * capacity;
@@ -135,7 +138,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
     cross_values.push_back(make("cross values", layer_bytes));
   }
   std::vector<Buffer> made;
-  list_activations(h, capacity, chunk, [&](const char* name, uint64_t size) { made.push_back(make(name, size)); });
+  list_activations(h, model.most_shared(), capacity, chunk, [&](const char* name, uint64_t size) { made.push_back(make(name, size)); });
   auto next = [&, i = size_t(0)]() mutable { return made.at(i++); };
   auto rows = [&](uint32_t k) { return Rows{next(), row_stride(k)}; };
   x = rows(h.hidden);
@@ -160,7 +163,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
   routing.tiles = next();
   routing.groups = next();
   routing.top_k = h.top_k;
-  routing.tile_capacity = chunk * (h.top_k + h.shared_pieces());
+  routing.tile_capacity = chunk * (h.top_k + model.most_shared());
   expert_hidden = rows(h.expert_ff);
   expert_out = rows(h.hidden);
   dense_hidden = rows(h.dense_ff);

@@ -37,7 +37,7 @@ struct Activations {
   Buffer partials;
   Rows router;     // (chunk, n_experts + 1)
   Routing routing;
-  Rows expert_hidden;  // (chunk * (top_k + shared_pieces), expert_ff)
+  Rows expert_hidden;  // (chunk * (top_k + most_shared), expert_ff)
   Rows expert_out;     // as many, hidden
   Rows dense_hidden;   // (chunk, dense_ff); only with dense layers
   Rows shared_hidden;  // (chunk, shared_ff): this and the next of a shared expert apart
@@ -61,9 +61,9 @@ struct Activations {
 // Bytes of keys and values of one token in one layer.
 uint64_t kv_layer_bytes(const Hyper& h, bool half);
 
-// Bytes that Activations takes for the cache, and for the rest, without making it.
+// Bytes that Activations takes for the cache, and for the rest, without making it. n_shared: Model::most_shared().
 uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens, bool half);
-uint64_t activation_bytes(const Hyper& h, uint32_t capacity_tokens, uint32_t chunk_tokens);
+uint64_t activation_bytes(const Hyper& h, uint32_t n_shared, uint32_t capacity_tokens, uint32_t chunk_tokens);
 
 // Tokens per pass while feeding, when the caller does not choose.
 uint32_t default_chunk_tokens(const Caps& caps);

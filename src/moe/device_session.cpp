@@ -41,8 +41,9 @@ void record_decode_step(Recorder& r, const Model& model, const Activations& a) {
 
 Tuning choose_tuning(const Model& model, bool exact) {
   Tuning tuning = tuning_for(model);
-  if (exact) tuning.products = Products::exact;
-  if (exact) tuning.half_cache = false;
+  if (!exact) return tuning;
+  tuning.products = Products::exact;
+  tuning.half_cache = false;
   return tuning;
 }
 
@@ -247,7 +248,8 @@ void DeviceSession::add_routing(uint32_t layer, uint32_t n_tokens) {
   for (uint32_t t = 0; t < n_tokens; ++t)
     logits.insert(logits.end(), &rows[size_t(t) * a_.router.stride], &rows[size_t(t) * a_.router.stride] + h.n_experts);
   auto without_shared = [&](auto& values) {
-    for (uint32_t t = 0; t < n_tokens; ++t) std::copy_n(values.begin() + size_t(t) * uses, h.top_k, values.begin() + size_t(t) * h.top_k);
+    for (size_t t = 0; t < n_tokens; ++t)
+      std::copy_n(values.begin() + t * uses, h.top_k, values.begin() + t * h.top_k);
     values.resize(size_t(n_tokens) * h.top_k);
   };
   without_shared(chosen);
@@ -333,7 +335,9 @@ nlohmann::json DeviceSession::stats() const {
           {"dispatches_per_decode_step", decode_dispatches_},
           {"bytes_read_back", now.bytes_read_back - start_.bytes_read_back + bytes_read_back_},
           {"bytes_uploaded", now.bytes_uploaded - start_.bytes_uploaded},
-          {"kv_cache", {{"type", a_.half_cache ? "fp16" : "float32"}, {"bytes", kv_cache_bytes(model_->hyper, a_.capacity, a_.half_cache)}}},
+          {"kv_cache",
+           {{"type", a_.half_cache ? "fp16" : "float32"},
+            {"bytes", kv_cache_bytes(model_->hyper, a_.capacity, a_.half_cache)}}},
           {"device_bytes", now.memory_bytes},
           {"peak_device_bytes", now.peak_memory_bytes},
           {"bytes_per_token", bytes_per_token()},

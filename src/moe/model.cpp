@@ -129,6 +129,12 @@ uint64_t Model::weight_bytes() const {
   return bytes;
 }
 
+uint32_t Model::most_shared() const {
+  uint32_t most = 0;
+  for (const DeviceLayer& layer : layers) most = std::max(most, layer.n_shared);
+  return most;
+}
+
 namespace {
 
 // whole: the model of an encoder, or nullptr.

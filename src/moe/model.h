@@ -50,6 +50,7 @@ struct Model {
 
   const Weight& output() const { return head.shards.empty() ? embedding : head; }
   uint64_t weight_bytes() const;  // on the device
+  uint32_t most_shared() const;   // DeviceLayer::n_shared of any layer
 };
 
 // progress: bytes placed, bytes in all; may throw to cancel.

@@ -88,8 +88,6 @@ struct Hyper {
   std::vector<int32_t> decoder_prompt;  // ids that a decoder's text begins with
 
   bool operator==(const Hyper&) const = default;
-  // How many experts the shared one makes, cut into pieces of the others' size; 0: none, or it does not come out even.
-  uint32_t shared_pieces() const { return expert_ff && shared_ff % expert_ff == 0 ? shared_ff / expert_ff : 0; }
   uint32_t cached_value_dim() const { return latent.kv_rank ? latent.kv_rank : head_dim; }
   uint32_t attended_dim() const { return n_heads * (latent.kv_rank ? latent.value_dim : head_dim); }  // inputs of o
 };

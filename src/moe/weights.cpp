@@ -182,10 +182,11 @@ LayerExperts layer_experts(const Hyper& h, const LayerSpec& spec) {
   if (!spec.router || !spec.shared_gate || h.gate.drop != DROP_NONE || h.gate.choose == CHOOSE_TREE) return made;
   if (!follows(spec.gate, spec.shared_gate) || !follows(spec.up, spec.shared_up) || !follows(spec.down, spec.shared_down)) return made;
   if (spec.shared_router && !(spec.router.bias.empty() && spec.shared_router.bias.empty())) return made;
-  uint32_t pieces = h.shared_pieces();
+  uint32_t pieces = h.shared_ff / h.expert_ff;
+  if (h.shared_ff % h.expert_ff != 0 || pieces > most_pieces) return made;
   if (pieces > 1 && h.expert_ff % spec.down.format().block_elems != 0) return made;  // a piece begins within a block
   made.n_shared = pieces;
-  made.gated_shared = made.n_shared && spec.shared_router;
+  made.gated_shared = bool(spec.shared_router);
   if (made.gated_shared) made.router = stack({&spec.router, &spec.shared_router});
   for (uint32_t piece = 0; piece < made.n_shared; ++piece) {
     Matrix::Span gate = spec.shared_gate.experts[0][0], up = spec.shared_up.experts[0][0], down = spec.shared_down.experts[0][0];
