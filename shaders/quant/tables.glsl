@@ -48,11 +48,12 @@ uint iq4_bytes(uint w) {
 // Twice values 4i .. 4i + 3 as the four bytes of a word; E2M1_INTEGER times what e2m1_times() is scaled by is their scale.
 #define E2M1_INTEGER (E2M1_BY_HALVES ? 1.0 / 32768 : 1.0)
 // Magnitudes 0 1 2 3 4 5 6 7 stand for 0 1 2 3 4 6 8 12: the upper four for their low two bits more, and the last for 2
-// more. All eight of a word at once, four bits each; none carries.
+// more. All eight of a word at once, four bits each; none carries. A minus inverts seven bits of a byte and adds 1 and 128;
+// no zero has one.
 uint e2m1_bytes(uvec4 q, uint i) {
-  uint w = q[i >> 1], magnitudes = w >> 1 & 0x07070707u | w & 0x70707070u, upper = magnitudes >> 2 & 0x11111111u;
-  uint more = magnitudes & (upper | upper << 1), values = magnitudes + more + (more & more << 1);
+  uint w = q[i >> 1], magnitudes = w >> 1 & 0x07070707u | w & 0x70707070u, upper = magnitudes & 0x44444444u;
+  uint more = magnitudes & upper - (upper >> 2), values = magnitudes + more + (more & more << 1);
   uint value = ((i & 1) == 0 ? values : values >> 4) & 0x0f0f0f0fu;
-  uint minus = ((i & 1) == 0 ? w >> 7 : w) & 0x01010101u;
-  return (value ^ (minus << 8) - minus) + minus;
+  uint ones = w & 0x01010101u, minus = (i & 1) == 0 ? w & 0x80808080u : ones << 7, one = (i & 1) == 0 ? minus >> 7 : ones;
+  return (value ^ minus - one) + (one + minus);
 }
