@@ -48,12 +48,22 @@ def instructions_and_loops(vendor, text):
     return names, list(loops.items())
 
 
-def hot_loop(vendor, text):
-    """Instructions of the smallest loop that does at least nine tenths of the most multiply-adds of any loop."""
+def hot_loop(vendor, text, multiply_adds):
+    """Instructions of the smallest loop that holds at least nine tenths of the most multiply-adds of any loop, and how many
+    of them it does: multiply_adds. Where these cannot all be there, since loops inside of it were not unrolled, both of the
+    deepest loop, which is less than what is done in all."""
     names, loops = instructions_and_loops(vendor, text)
-    counts = [(end - first, sum(bool(MULTIPLY_ADD.search(n)) for n in names[first:end])) for first, end in loops]
-    most = max((adds for _, adds in counts), default=0)
-    return min((size for size, adds in counts if adds >= 0.9 * most), default=None) if most else None
+    adds = {loop: sum(bool(MULTIPLY_ADD.search(n)) for n in names[slice(*loop)]) for loop in loops}
+    most = max(adds.values(), default=0)
+    if not most:
+        return None
+    first, end = min((loop for loop in loops if adds[loop] >= 0.9 * most), key=lambda loop: loop[1] - loop[0])
+    matrices = any(name.startswith("dpas") for name in names)
+    if 4 * most >= multiply_adds or matrices:  # else an instruction does four at most
+        return end - first, multiply_adds
+    depth = lambda loop: sum(a <= loop[0] and loop[1] <= b for a, b in loops)
+    first, end = max(filter(adds.get, loops), key=depth)
+    return end - first, adds[first, end]
 
 
 # ---- statistics -------------------------------------------------------------------------------------------------
@@ -91,7 +101,7 @@ def our_kernel(vendor, name):
         if head == "gate":
             return f"top-k, {constants[1]} experts", None, None, None
         return None
-    staged, name, constants = re.match(r"matmul_(staged_|int8_|coopmat_)?(\w+)\((.*)\)", name).groups()
+    staged, name, constants = re.match(r"matmul_(staged_|int8_|coopmat_)?(?:storage16_)?(\w+)\((.*)\)", name).groups()
     lanes, lane_rows, tokens, rows, epilogue, tiles = map(int, constants.split(",")[:6])
     if rows == 0 or (rows == 1 and tokens not in (4 if vendor == "mali" else 8, 32)):
         return None
@@ -134,10 +144,11 @@ def table_rows(gpu, engine, path):
         if engine == "peer":
             row["constants"] = [value for _, value in pipeline.get("constants") or []]
         row.update(common_statistics(vendor, pipeline))
-        loop = hot_loop(vendor, pipeline.get("assembly", ""))
-        if weights and loop:
-            row.update(loop_instructions=loop, per_weight=round(loop / weights, 2),
-                       per_multiply_add=round(loop / multiply_adds, 3))
+        loop = weights and hot_loop(vendor, pipeline.get("assembly", ""), multiply_adds)
+        if loop:
+            size, done = loop
+            row.update(loop_instructions=size, per_weight=round(size * multiply_adds / done / weights, 2),
+                       per_multiply_add=round(size / done, 3))
         rows.append(row)
     return rows
 
@@ -196,8 +207,8 @@ def cell(row, measure):
     return text
 
 
-def comparison(rows, gpus, operations, measure):
-    """operations: vkmoe's, the first that there is, and last the peer's."""
+def comparison(rows, gpus, operation, measure, ours_first=()):
+    """operation: the peer's, and vkmoe's unless it has one of ours_first."""
     lines = [f"| format | {' | '.join(gpus)} |", "|---" * (len(gpus) + 1) + "|"]
     for format in FORMATS:
         cells = []
@@ -205,8 +216,8 @@ def comparison(rows, gpus, operations, measure):
             def pick(engine, operation):
                 return next((r for r in rows if (r["gpu"], r["engine"], r["operation"], r["format"]) ==
                              (gpu, engine, operation, format)), None)
-            ours = next(filter(None, (pick("vkmoe", operation) for operation in operations)), None)
-            peer = pick("peer", operations[-1])
+            ours = next(filter(None, (pick("vkmoe", name) for name in [*ours_first, operation, "small batch"])), None)
+            peer = pick("peer", operation)
             text = f"{cell(ours, measure)} / {cell(peer, measure)}"
             worse = ours and peer and ours.get(measure) and peer.get(measure) and ours[measure] > peer[measure]
             cells.append(text + (" ↑" if worse else ""))
@@ -236,17 +247,18 @@ def page(document):
              "smallest loop that holds the multiply-adds). Spilled registers are bold. ↑: more than the peer. First vkmoe, "
              "then the peer (llama.cpp's Vulkan backend, the kernels that it chooses for a small Qwen3-MoE). vkmoe's kernels are "
              "those for a device whose conversion of fp16 is exact, which is tried when one is opened (`half_probe.comp`); where "
-             "it is not, F16 and MXFP4 take more. Mali G610 has no tiles of 32 tokens: their "
-             "registers spill there.", "",
+             "it is not, F16 and MXFP4 take more.", "",
              "## Decode: instructions per weight, one token (`mul_mat_vec_id`)", "",
-             *comparison(rows, gpus, ["decode"], "per_weight"), "",
+             *comparison(rows, gpus, "decode", "per_weight"), "",
              "## Prefill: instructions per multiply-add (`mul_mat_id`)", "",
              "vkmoe's tiles are 32 tokens high, the peer's 64; both use matrices of fp16 (VK_KHR_cooperative_matrix) on "
              "intel-bmg, else int8 dot products (four multiply-adds in one) where the device has them, else the peer fp16, vkmoe "
-             "float32.", "",
-             *comparison(rows, gpus, ["prefill, matrices", "prefill, int8", "prefill"], "per_multiply_add"), "",
+             "float32. Mali G610's 64 registers are too few for tiles of 32: with 16 sums an invocation spills, with 8 it loads "
+             "more than in tiles of 4, which vkmoe has there, with two rows of W an invocation. Mesa's compiler for Mali does "
+             "not unroll the peer's loops: its figures there are of the innermost loop and the multiply-adds in it alone.", "",
+             *comparison(rows, gpus, "prefill", "per_multiply_add", ["prefill, matrices", "prefill, int8"]), "",
              "The same with `--exact`: float32, one order of summation.", "",
-             *comparison(rows, gpus, ["prefill"], "per_multiply_add"), "", "## All figures", "",
+             *comparison(rows, gpus, "prefill", "per_multiply_add"), "", "## All figures", "",
              "Occupancy: AMD subgroups per SIMD, Adreno waves per core, Mali 1 or half. Mali's cycles are those of each "
              "unit, of the shader and of its loop."]
     for gpu in gpus:

@@ -10,6 +10,9 @@
 #ifdef TEXELS
 #extension GL_KHR_shader_subgroup_shuffle : require
 #endif
+#ifdef STORAGE16
+#extension GL_EXT_shader_16bit_storage : require
+#endif
 #include "shared/matmul.h"
 
 layout(local_size_x_id = 0) in;                    // (32 / LANE_ROWS) * SPLIT

@@ -181,9 +181,11 @@ int compile(const Options& options) {
   }
   auto device = Device::open("");
   Compiler compiler(*device, options);
-  std::vector<Tuning> tunings = {Tuning::of(device->caps())};
-  if (options.shapes) tunings = {Tuning::cpu(device->caps()), Tuning::gpu(device->caps())};
-  tunings.back().exact_halves = 1;  // as most devices are; here nothing runs that could show it
+  Caps caps = device->caps();
+  caps.exact_halves = true;  // as on most devices; here nothing runs that could show it
+  caps.exact_storage16 = caps.storage16;
+  std::vector<Tuning> tunings = {Tuning::of(caps)};
+  if (options.shapes) tunings = {Tuning::cpu(device->caps()), Tuning::gpu(caps)};
   for (const Tuning& tuning : tunings) {
     for (const Format* format : all_formats()) {
       if (options.formats.empty() || options.formats.count(format->name)) compiler.matmuls(tuning, *format);

@@ -4,6 +4,7 @@
 #include <cctype>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "runtime/device_impl.h"
 #include "runtime/recording_impl.h"
@@ -57,12 +58,19 @@ const PhysicalDevice& select_device(const std::vector<PhysicalDevice>& devices, 
   fail(VKMOE_ERROR_NO_DEVICE, "no device matches '", selector, "'; there are: ", list);
 }
 
-// Runs half_probe.comp.
-bool has_exact_halves(Device& device) {
+// Runs half_probe.comp: whether fp16 is converted exactly, by unpackHalf2x16 or when it is loaded as such.
+bool has_exact_halves(Device& device, bool loaded) {
   constexpr uint32_t words = 65536 / 2, lanes = 128;
-  Buffer exact = device.create_buffer(words * 4, MemoryUse::device, "probe of halves");
+  Buffer exact = device.create_buffer(words * 4, MemoryUse::device, "probe of halves"), all;
+  std::vector<BufferView> buffers = {exact};
+  if (loaded) {
+    all = device.create_buffer(words * 4, MemoryUse::upload, "all halves");
+    uint16_t* halves = static_cast<uint16_t*>(all.mapped());
+    std::iota(halves, halves + 2 * words, uint16_t(0));
+    buffers.push_back(all);
+  }
   Recording recording(device, "probe of halves");
-  recording.dispatch(device.kernel("half_probe"), {exact}, nullptr, 0, words / lanes);
+  recording.dispatch(device.kernel(loaded ? "half_probe_storage16" : "half_probe"), buffers, nullptr, 0, words / lanes);
   recording.end();
   device.wait(device.submit({&recording}));
   std::vector<uint32_t> found(words);
@@ -96,7 +104,9 @@ std::shared_ptr<Device> Device::open(const std::string& selector) {
   const char* one_at_a_time = std::getenv("VKMOE_SYNC");
   impl->one_at_a_time = one_at_a_time && *one_at_a_time && std::strcmp(one_at_a_time, "0") != 0;
   std::shared_ptr<Device> device(new Device(std::move(impl)));
-  gpu->physical.caps.exact_halves = has_exact_halves(*device);
+  Caps& caps = gpu->physical.caps;
+  caps.exact_halves = has_exact_halves(*device, false);
+  caps.exact_storage16 = caps.storage16 && has_exact_halves(*device, true);
   gpu->counters.submits = gpu->counters.dispatches = gpu->counters.bytes_read_back = 0;  // those of users
   return device;
 }

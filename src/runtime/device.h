@@ -48,7 +48,8 @@ struct Caps {
   bool buffer_device_address = false, pipeline_statistics = false;
   bool timestamps = false;
   double timestamp_ns = 0;             // nanoseconds per tick
-  bool exact_halves = false;           // shaders' unpackHalf2x16 is exact for denormals, too: tried when it is opened
+  // Exact for denormals, too, which is tried when it is opened: shaders' unpackHalf2x16; what they load as fp16 (storage16).
+  bool exact_halves = false, exact_storage16 = false;
 };
 
 // Every physical device, best first: discrete, integrated, virtual, CPU, other. Never fails: with no driver the array is

@@ -13,9 +13,10 @@ struct Shape {
   uint32_t lane_rows, split, pairs;
   bool texels;
   uint32_t staged_lanes = 0;  // matmul_staged, with lane_rows; the others of plainest
+  bool storage16 = false;     // Tuning::storage16
   std::string name() const {
     if (staged_lanes) return cat("staged=", staged_lanes, ",rows=", lane_rows);
-    return cat("rows=", lane_rows, ",split=", split, ",pairs=", pairs, texels ? ",texels" : "");
+    return cat("rows=", lane_rows, ",split=", split, ",pairs=", pairs, texels ? ",texels" : storage16 ? ",storage16" : "");
   }
 };
 constexpr Shape plainest = {4, 1, 1, false};
@@ -27,7 +28,10 @@ Tuning with_shape(const Check& check, const Shape& s) {
     throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", caps.max_invocations, ")"));
   if (s.texels && (!caps.subgroup_shuffle || caps.subgroup_size < lanes))
     throw Unsupported(cat("shuffles among ", lanes, " invocations of a subgroup"));
+  if (s.storage16 && !caps.exact_storage16) throw Unsupported("exact conversion of fp16 from storage buffers");
   Tuning tuning = Tuning::of(caps);
+  tuning.most_rows = 0xffffffffu;
+  tuning.storage16 = s.storage16;
   for (Tuning::Matmul& m : tuning.matmul) m = s.staged_lanes ? Tuning::Matmul{4, 1, 1} : Tuning::Matmul{s.lane_rows, s.split, s.pairs};
   tuning.staged = {s.staged_lanes, s.lane_rows, 2};
   tuning.matmul_texels = s.texels;
@@ -96,6 +100,7 @@ Buffer place_bias(Check& check, const std::vector<float>& bias) {
 
 void check_matmul(Check& check, const Format& format, const Shape& shape, const Job& job) {
   bool paired = job.epilogue == EPILOGUE_GATED;
+  if (shape.storage16) check.that(find_kernel(cat("matmul_storage16_", lower_name(format))), "no kernel that loads fp16");
   uint32_t k = columns(format, true), width = job.y_column + job.n;
   RandomMatrix gate(check, format, 1, job.n, k, true), up(check, format, 1, paired ? job.n : 1, k, true);
   std::vector<float> x = random_values(check, size_t(job.x_first + job.n_rows) * k, job.activation.kind ? 0.2 : 2);
@@ -210,6 +215,9 @@ void add_matmul(Cases& cases) {
         for (const Job& job : {store, swiglu}) add(cases, *find_format("Q4_K"), shape, job, false);
       }
     }
+  }
+  for (const Shape& shape : {Shape{4, 1, 1, false, 0, true}, Shape{1, 4, 2, false, 0, true}}) {
+    for (const Job& job : {store, accumulate, swiglu, one, many}) add(cases, *find_format("F16"), shape, job, true);
   }
   for (const Job& job : {accumulate, swiglu, one, many}) add(cases, f32, {4, 1, 1, true}, job, true);
   for (const Shape& shape : {Shape{4, 1, 1, false, 128}, Shape{8, 1, 1, false, 128}, Shape{4, 1, 1, false, 64}, Shape{8, 1, 1, false, 64}}) {

@@ -38,7 +38,10 @@ Shape shape_of(const Recorder& r, const Weight& weight, uint32_t height, Product
   if (products == Products::int8) return {r.tuning.int8.lanes, r.tuning.int8.lane_rows, 1, 2};
   if (height == staged_height) return {r.tuning.staged.lanes, r.tuning.staged.lane_rows, 1, 2};
   Tuning::Matmul t = r.tuning.matmul[height];
-  uint32_t tiles = t.pairs * (weight.paired ? 2 : 1), split = t.split, invocations = TILE_ROWS / t.lane_rows;
+  uint32_t least = weight.paired ? 2 : 1, tiles = t.pairs * least;
+  if (t.lane_rows * tiles > r.tuning.most_rows) tiles = least;
+  for (; t.lane_rows * tiles > r.tuning.most_rows && t.lane_rows > 1; t.lane_rows /= 2) t.split = std::max(1u, t.split / 2);
+  uint32_t split = t.split, invocations = TILE_ROWS / t.lane_rows;
   // So few workgroups, for one token, leave most of a GPU idle: more invocations share a row.
   while (height == 0 && split > 1 && split < MATMUL_SEGMENTS && ceil_div(weight.expert_tiles, tiles) <= few_groups &&
          2 * split * invocations <= r.device.caps().max_invocations)
@@ -57,6 +60,8 @@ const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, 
                             uint32_t activation, Products products) {
   Shape shape = shape_of(r, weight, height, products);
   const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
+  if (height != staged_height && r.tuning.storage16 && find_kernel(kernel_name("matmul_storage16", *weight.format)))
+    stem = "matmul_storage16";
   SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,
                              r.tuning.exact_halves};
   if (height != staged_height) constants.push_back(shape.split);

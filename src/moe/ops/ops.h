@@ -36,6 +36,8 @@ struct Tuning {
     uint32_t lanes = 64, lane_rows = 8;  // of matmul_int8.comp, as staged has them for the others
   } int8;
   uint32_t exact_halves;  // 1: fp16 is converted by unpackHalf2x16 (Caps::exact_halves)
+  bool storage16;         // formats of fp16 are loaded as such (Caps::exact_storage16), but by the kernels for 32 rows of x
+  uint32_t most_rows = 0xffffffffu;  // of W that an invocation may own: else a workgroup has fewer tiles, or it fewer rows
   uint32_t staged_from() const { return staged.lanes ? staged.from : 0xffffffffu; }
   bool half_cache;              // keys and values are kept as fp16: half the bytes of a long context
   bool share_keys;              // attention of one token: workgroups share its keys, and the last one merges

@@ -23,6 +23,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.whole_tile = TILE_HEIGHT_2;
   t.staged = {0, 4, 17};
   t.products = Products::exact;
+  t.storage16 = false;
   // llvmpipe, and not SwiftShader.
   t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.half_cache = false;
@@ -46,6 +47,11 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.matmul[0] = {1, 4, 1};
   t.matmul[1] = {1, 2, 1};
   t.matmul[2] = {1, 2, 1};
+  // What is loaded of x serves two rows, of both tiles of a pair or of two: loads are what these GPUs are slowest at.
+  if (caps.vendor_id == qualcomm) t.matmul[0].pairs = 2;
+  if (few_registers) t.matmul[1] = t.matmul[2] = {2, 4, 1};
+  if (few_registers || caps.vendor_id == qualcomm) t.most_rows = 2;
+  t.storage16 = caps.exact_storage16 && caps.vendor_id == qualcomm;
   // Fuller than half, it costs less than tiles of 8. 32 sums of an invocation save loads where there are registers for them.
   t.staged = {few_registers ? 0u : 128u, 4, 17};
   if (caps.vendor_id == amd || caps.vendor_id == qualcomm) t.staged = {64, 8, 17};
