@@ -67,7 +67,8 @@ Tuning Tuning::gpu(const Caps& caps) {
   t.lanes = 64;
   t.head_lanes = few_registers ? 64 : std::clamp(caps.min_subgroup_size, 32u, 64u);
   // A decoded token is one row: a single workgroup waits for memory in turns, the fewer the more invocations it has.
-  t.row_lanes = std::bit_floor(std::min(caps.max_invocations, 512u));
+  // On Adreno 660 the router has registers for no more than 256.
+  t.row_lanes = std::bit_floor(std::min(caps.max_invocations, caps.vendor_id == qualcomm ? 256u : 512u));
   t.sample_lanes = std::bit_floor(std::min({caps.max_invocations, 1024u, caps.max_shared_bytes / 32}));
   t.fused_router_bytes = 512 << 10;
   t.most_iterations = 0xffffffffu;
