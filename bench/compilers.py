@@ -150,6 +150,8 @@ def table_rows(gpu, engine, path):
             row.update(loop_instructions=size, per_weight=round(size * multiply_adds / done / weights, 2),
                        per_multiply_add=round(size / done, 3))
         rows.append(row)
+    if engine == "vkmoe":  # which were compiled at once: in an order that does not change
+        rows.sort(key=lambda row: (row["operation"], row["format"] or "", row["kernel"]))
     return rows
 
 
