@@ -20,10 +20,8 @@ layout(binding = 6) writeonly buffer Keys { float keys[]; };       // ((kv_rank 
 layout(binding = 6) writeonly buffer HalfKeys { uvec2 half_keys[]; };
 layout(push_constant) uniform Push { LatentParams p; };
 
+#include "lib/half_key.glsl"
 #include "lib/reduce.glsl"
-#include "lib/to_half.glsl"
-
-shared float key[HALF_CACHE != 0 ? KEY_DIM : 1];  // until four values side by side are there
 
 uint head, position;
 
@@ -57,5 +55,5 @@ void main() {
   if (HALF_CACHE == 0 || !is_key) return;  // the whole workgroup does
   barrier();
   for (uint i = lane; i < (p.kv_rank + p.rotary_dim) / 4; i += LANES)
-    half_keys[i * p.capacity + position] = packed_halves(vec4(key[i * 4], key[i * 4 + 1], key[i * 4 + 2], key[i * 4 + 3]));
+    half_keys[i * p.capacity + position] = packed_key(i);
 }

@@ -8,7 +8,7 @@
 layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 32;
 layout(constant_id = 1) const uint HALF_CACHE = 0;  // 1: keys and values are kept as fp16
-layout(constant_id = 2) const uint HEAD_DIM = 64;   // of these
+layout(constant_id = 2) const uint KEY_DIM = 64;    // of these: head_dim
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
 layout(binding = 1) readonly buffer Qkv { float qkv[]; };         // (n_tokens, qkv_stride) f32
@@ -21,10 +21,8 @@ layout(binding = 6) writeonly buffer Values { float values[]; };  // (n_kv_heads
 layout(binding = 6) writeonly buffer HalfValues { uvec2 half_values[]; };
 layout(push_constant) uniform Push { RopeParams p; };
 
+#include "lib/half_key.glsl"
 #include "lib/reduce.glsl"
-#include "lib/to_half.glsl"
-
-shared float key[HALF_CACHE != 0 ? HEAD_DIM : 1];  // until four values side by side are there
 
 uint head, row, position;
 bool is_key;
@@ -98,7 +96,6 @@ void main() {
     if (HALF_CACHE == 0 || !is_key) return;  // the whole workgroup does
     barrier();
     for (uint i = lane; i < p.head_dim / 4; i += LANES)
-      half_keys[((head - p.n_heads) * (p.head_dim / 4) + i) * p.capacity + position] =
-          packed_halves(vec4(key[i * 4], key[i * 4 + 1], key[i * 4 + 2], key[i * 4 + 3]));
+      half_keys[((head - p.n_heads) * (p.head_dim / 4) + i) * p.capacity + position] = packed_key(i);
   }
 }

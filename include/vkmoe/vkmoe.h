@@ -307,10 +307,9 @@ VKMOE_API void vkmoe_session_cancel(vkmoe_session *session);
  * chosen ("tuning"), among them what passes of many tokens multiply ("products": "float32", "int8" or "fp16";
  * vkmoe_session_options.exact); with options.profile also by kernel time in nanoseconds, number of dispatches, and what
  * they did at least, counted from their shapes and the rows really routed: bytes read and written, floating-point
- * operations. With
- * options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"): "layer"; "load",
- * the share of all kept assignments that each expert got; "importance", the sum of its weights (Shazeer et al. 2017,
- * eq. 6), and "importance_cv2", the squared coefficient of variation of that (eq. 7); "fraction_dropped",
+ * operations. With options.routing also a list "routing" of the layers with experts, over all tokens fed ("tokens"):
+ * "layer"; "load", the share of all kept assignments that each expert got; "importance", the sum of its weights (Shazeer
+ * et al. 2017, eq. 6), and "importance_cv2", the squared coefficient of variation of that (eq. 7); "fraction_dropped",
  * assignments that found no room; "load_balance_loss" (Fedus et al. 2022, eq. 4: 1 when balanced); "z_loss" (Zoph et
  * al. 2022, eq. 5); "router_entropy", mean entropy of a token's softmax, and "load_entropy", both in nats. */
 VKMOE_API vkmoe_status vkmoe_session_stats_json(vkmoe_session *session, char **text);

@@ -55,7 +55,7 @@ std::string inspect_json(const std::string& path, uint32_t context_tokens) {
 
   const uint32_t chunk = std::min(512u, context);  // of a GPU, which keeps fp16
   uint32_t n_shared = 0;
-  for (const LayerSpec& layer : spec.layers) n_shared = std::max(n_shared, layer_experts(h, layer).n_shared);
+  for (const LayerSpec& layer : spec.layers) n_shared = std::max(n_shared, shared_pieces(h, layer));
   uint64_t cache = kv_cache_bytes(h, context, true);
   uint64_t activations = activation_bytes(h, n_shared, context, h.gate.drop ? context : chunk);
   if (spec.encoder) {

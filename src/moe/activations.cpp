@@ -91,14 +91,15 @@ void fill_angles(Device& device, const Buffer& buffer, const Hyper& h, uint32_t 
   device.upload(buffer, 0, table.data(), table.size() * 4);
 }
 
+// Of one token in one layer: its keys, or its values.
+uint64_t key_bytes(const Hyper& h, bool half) { return uint64_t(h.n_kv_heads) * h.head_dim * (half ? 2 : 4); }
+
 // How many layers' worth of keys and values are kept.
 uint64_t cached_layers(const Hyper& h) { return h.bidirectional ? 1 : h.n_layers * (h.cross_attention ? 2ull : 1ull); }
 
 }  // namespace
 
-uint64_t kv_layer_bytes(const Hyper& h, bool half) {
-  return (h.latent.kv_rank ? 1ull : 2ull) * h.n_kv_heads * h.head_dim * (half ? 2 : 4);
-}
+uint64_t kv_layer_bytes(const Hyper& h, bool half) { return (h.latent.kv_rank ? 1 : 2) * key_bytes(h, half); }
 
 uint64_t kv_cache_bytes(const Hyper& h, uint32_t capacity_tokens, bool half) {
   return kv_layer_bytes(h, half) * cached_layers(h) * capacity_tokens;
@@ -119,7 +120,7 @@ Activations::Activations(const Model& model, uint32_t capacity_tokens, uint32_t 
       max_blocks(uint32_t(ceil_div(capacity_tokens, KEY_BLOCK))) {
   Device& device = *model.device;
   const Hyper& h = model.hyper;
-  uint64_t layer_bytes = uint64_t(h.n_kv_heads) * h.head_dim * (half_cache ? 2 : 4) * capacity;
+  uint64_t layer_bytes = key_bytes(h, half_cache) * capacity;
   if (layer_bytes > device.caps().max_binding_bytes && !shapes_only)
     fail(VKMOE_ERROR_UNSUPPORTED, "a context of ", capacity, " tokens needs ", layer_bytes, " bytes of keys a layer, but ",
          device.caps().name, " binds at most ", device.caps().max_binding_bytes, ": ask for a shorter context");

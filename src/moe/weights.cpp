@@ -173,20 +173,23 @@ Matrix stack(const std::vector<const Matrix*>& parts) {
   return whole;
 }
 
-LayerExperts layer_experts(const Hyper& h, const LayerSpec& spec) {
-  LayerExperts made = {spec.gate, spec.up, spec.down, spec.router};
+uint32_t shared_pieces(const Hyper& h, const LayerSpec& spec) {
   auto follows = [](const Matrix& experts, const Matrix& shared) {
     return experts.one_format() && shared.one_format() && &experts.format() == &shared.format() && experts.bias.empty() &&
            shared.bias.empty() && shared.experts[0].size() == 1 && shared.experts[0][0].column_step == 0;
   };
-  if (!spec.router || !spec.shared_gate || h.gate.drop != DROP_NONE || h.gate.choose == CHOOSE_TREE) return made;
-  if (!follows(spec.gate, spec.shared_gate) || !follows(spec.up, spec.shared_up) || !follows(spec.down, spec.shared_down)) return made;
-  if (spec.shared_router && !(spec.router.bias.empty() && spec.shared_router.bias.empty())) return made;
+  if (!spec.router || !spec.shared_gate || h.gate.drop != DROP_NONE || h.gate.choose == CHOOSE_TREE) return 0;
+  if (!follows(spec.gate, spec.shared_gate) || !follows(spec.up, spec.shared_up) || !follows(spec.down, spec.shared_down)) return 0;
+  if (spec.shared_router && !(spec.router.bias.empty() && spec.shared_router.bias.empty())) return 0;
   uint32_t pieces = h.shared_ff / h.expert_ff;
-  if (h.shared_ff % h.expert_ff != 0 || pieces > most_pieces) return made;
-  if (pieces > 1 && h.expert_ff % spec.down.format().block_elems != 0) return made;  // a piece begins within a block
-  made.n_shared = pieces;
-  made.gated_shared = bool(spec.shared_router);
+  if (h.shared_ff % h.expert_ff != 0 || pieces > most_pieces) return 0;
+  bool within_block = pieces > 1 && h.expert_ff % spec.down.format().block_elems != 0;  // a piece would begin there
+  return within_block ? 0 : pieces;
+}
+
+LayerExperts layer_experts(const Hyper& h, const LayerSpec& spec) {
+  LayerExperts made = {spec.gate, spec.up, spec.down, spec.router, shared_pieces(h, spec)};
+  made.gated_shared = made.n_shared && spec.shared_router;
   if (made.gated_shared) made.router = stack({&spec.router, &spec.shared_router});
   for (uint32_t piece = 0; piece < made.n_shared; ++piece) {
     Matrix::Span gate = spec.shared_gate.experts[0][0], up = spec.shared_up.experts[0][0], down = spec.shared_down.experts[0][0];

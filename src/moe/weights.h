@@ -55,6 +55,7 @@ struct LayerExperts {
   bool gated_shared = false;  // the router's last row is theirs
 };
 LayerExperts layer_experts(const Hyper& h, const LayerSpec& spec);
+uint32_t shared_pieces(const Hyper& h, const LayerSpec& spec);  // its n_shared
 constexpr uint32_t most_pieces = 8;  // more would cost more in sums of their outputs than they save
 
 // A matrix with rows and columns of each expert exchanged, in memory; as F32 where the format has blocks. Its values are there

@@ -105,13 +105,35 @@ std::vector<float> spread_logits(Check& check, uint32_t n_tokens, uint32_t n_exp
 struct Shape {
   uint32_t experts, top_k, tokens;
   bool ties, quick;
+  SharedUse shared = {};
+  std::string name() const {
+    return cat("experts=", experts, ",top_k=", top_k, ",tokens=", tokens, ties ? ",ties" : "",
+               shared.n ? cat(",shared=", shared.n, shared.gated ? ",gated" : "") : "");
+  }
 };
 
+// Logits of the shape's experts, each token's followed by that of the shared ones where they are gated; some of these are what
+// no network should make.
+std::vector<float> shape_logits(Check& check, const Shape& s) {
+  std::vector<float> plain = spread_logits(check, s.tokens, s.experts, s.ties), all;
+  if (!s.shared.gated) return plain;
+  for (uint32_t t = 0; t < s.tokens; ++t) {
+    all.insert(all.end(), &plain[t * s.experts], &plain[t * s.experts] + s.experts);
+    all.push_back(t == 1 ? nan : t == 2 ? inf : random_values(check, 1, 4)[0]);
+  }
+  return all;
+}
+
 void add_rules(Cases& cases) {
-  const std::vector<Shape> shapes = {{8, 2, 1, false, true}, {8, 2, 70, true, true}, {64, 6, 40, false, true},
+  std::vector<Shape> shapes = {{8, 2, 1, false, true}, {8, 2, 70, true, true}, {64, 6, 40, false, true},
                                      {4, 4, 3, true, true}, {60, 4, 33, true, false}, {128, 8, 40, true, false},
                                      {128, 1, 9, false, false}, {256, 8, 5, false, false}, {1024, 64, 2, false, true},
                                      {1024, 64, 2, true, false}, {1000, 10, 3, false, false}, {1, 1, 5, false, true}};
+  for (SharedUse shared : {SharedUse{1, false}, {3, true}, {70, true}})
+    for (Shape s : {Shape{8, 2, 5, false, true}, {60, 4, 33, false, false}, {16, 4, 3, true, true}, {1024, 64, 2, true, false}}) {
+      s.shared = shared;
+      shapes.push_back(s);
+    }
   for (const NamedRule& rule : gate_rules()) {
     for (const Lanes& lanes : all_lanes()) {
       for (const Shape& s : shapes) {
@@ -121,38 +143,11 @@ void add_rules(Cases& cases) {
         if (r.n_groups && (s.experts % r.n_groups || s.experts / r.n_groups * r.top_groups < s.top_k)) continue;
         // Sums of score and bias, or of two scores, may tie by rounding where the scores themselves lie apart.
         if (s.experts > 64 && (r.has_bias || r.n_groups) && !s.ties) continue;
-        std::string shape = cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, s.ties ? ",ties" : "");
         bool quick = s.quick && lanes.quick && (s.experts < 1024 || rule.rule.score == SCORE_SOFTMAX);
-        cases.push_back({"gate", cat(rule.name, ",lanes=", lanes.lanes), shape, quick, [r, s, lanes](Check& check) {
+        cases.push_back({"gate", cat(rule.name, ",lanes=", lanes.lanes), s.name(), quick, [r, s, lanes](Check& check) {
           std::vector<float> bias = stepped_bias(check, r);
-          check_gate(check, with_lanes(check, lanes.lanes), r, {spread_logits(check, s.tokens, s.experts, s.ties), s.experts, bias, {}, {}});
+          check_gate(check, with_lanes(check, lanes.lanes), r, {shape_logits(check, s), s.experts + s.shared.gated, bias, {}, {}, 0, s.shared});
         }});
-      }
-    }
-  }
-}
-
-// Experts that every token uses, behind those of each rule; some of their logits are what no network should make.
-void add_shared(Cases& cases) {
-  const std::vector<Shape> shapes = {{8, 2, 5, false, true}, {60, 4, 33, false, false}, {16, 4, 3, true, true}, {1024, 64, 2, true, false}};
-  for (const NamedRule& rule : gate_rules()) {
-    for (const Lanes& lanes : all_lanes()) {
-      for (const Shape& s : shapes) {
-        for (SharedUse shared : {SharedUse{1, false}, {3, true}, {70, true}}) {
-          GateRule r = rule.rule;
-          r.n_experts = s.experts;
-          r.top_k = s.top_k;
-          if (r.n_groups && (s.experts % r.n_groups || s.experts / r.n_groups * r.top_groups < s.top_k)) continue;
-          std::string shape = cat("experts=", s.experts, ",top_k=", s.top_k, ",tokens=", s.tokens, ",shared=", shared.n, shared.gated ? ",gated" : "");
-          cases.push_back({"gate", cat(rule.name, ",lanes=", lanes.lanes), shape, s.quick && lanes.quick, [=](Check& check) {
-            std::vector<float> bias = stepped_bias(check, r), plain = spread_logits(check, s.tokens, s.experts, s.ties), logits;
-            for (uint32_t t = 0; t < s.tokens; ++t) {
-              logits.insert(logits.end(), &plain[t * s.experts], &plain[t * s.experts] + s.experts);
-              if (shared.gated) logits.push_back(t == 1 ? nan : t == 2 ? inf : random_values(check, 1, 4)[0]);
-            }
-            check_gate(check, with_lanes(check, lanes.lanes), r, {logits, s.experts + shared.gated, bias, {}, {}, 0, shared});
-          }});
-        }
       }
     }
   }
@@ -360,7 +355,7 @@ void check_token(Check& check, const GateRule& rule, const std::vector<float>& l
 
 void check_shared(Check& check, const GateRule& rule, const SharedUse& shared, float logit, const uint32_t* ids, const float* weights) {
   double z = ref::finite_logit(logit), want = shared.gated ? 1 / (1 + std::exp(-z)) : 1;
-  double error = shared.gated ? exp_error(z) / (1 + std::exp(z)) + 16 * half_ulp : 0;
+  double error = shared.gated ? score_errors({1, 1, SCORE_SIGMOID}, {logit})[0] : 0;
   for (uint32_t j = 0; j < shared.n; ++j) {
     check.equal("id of a shared expert", std::vector<uint32_t>{ids[j]}, {rule.n_experts + j});
     check.close("weight of a shared expert", std::vector<float>{weights[j]}, {want}, {error * want});
@@ -369,7 +364,6 @@ void check_shared(Check& check, const GateRule& rule, const SharedUse& shared, f
 
 void add_gate(Cases& cases) {
   add_rules(cases);
-  add_shared(cases);
   add_hostile(cases);
   add_paper_rules(cases);
 }
