@@ -86,4 +86,20 @@ Product product(const float* row, const float* x, uint32_t k, double x_error) {
   return {sum, norm * ((k + 8) * half_ulp + x_error)};
 }
 
+// Four roundings a block, of terms up to scale * integer + minimum. Random integers span a third of their range at least, so that is at most 13 times the largest value of the
+// 16 that share a scale: 6 times their span, and the largest itself.
+Product integer_product(const float* weights, const double* x, uint32_t k, uint32_t part_roundings) {
+  double sum = 0, norm = 0;
+  for (uint32_t i = 0; i < k; i += 16) {
+    double most = 0, all = 0;
+    for (uint32_t j = i; j < i + 16; ++j) {
+      sum += weights[j] * x[j];
+      most = std::max(most, double(std::abs(weights[j])));
+      all += std::abs(x[j]);
+    }
+    norm += 13 * most * all;
+  }
+  return {sum, norm * (4 * ((k + 31) / 32) + 8 + part_roundings) * half_ulp};
+}
+
 }  // namespace vkmoe::conformance

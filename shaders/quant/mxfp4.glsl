@@ -10,4 +10,7 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
 vec4 block_values(Block b, uint i) { return b.scale * e2m1_times(b.q, i); }
 #define INT8_SCALES 1
 uint int8_values(Block b, uint i) { return e2m1_bytes(b.q, i); }
+#define OWN_UNITS
+vec4 block_units(Block b, uint i) { return e2m1_times(b.q, i); }
+vec4 unit_places(uint i) { return vec4(1 / E2M1_INTEGER); }
 vec2 int8_scales(Block b) { return vec2(b.scale * E2M1_INTEGER); }

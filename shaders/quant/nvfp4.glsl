@@ -14,4 +14,7 @@ Block block_load(uint tile, uint tail, uint block, uint row) {
 vec4 block_values(Block b, uint i) { return b.scales[i >> 2] * e2m1_times(b.q, i); }
 #define INT8_SCALES 2
 uint int8_values(Block b, uint i) { return e2m1_bytes(b.q, i); }
+#define OWN_UNITS
+vec4 block_units(Block b, uint i) { return e2m1_times(b.q, i); }
+vec4 unit_places(uint i) { return vec4(1 / E2M1_INTEGER); }
 vec2 int8_scales(Block b) { return b.scales * E2M1_INTEGER; }

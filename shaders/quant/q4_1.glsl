@@ -8,5 +8,8 @@ vec4 block_values(Block b, uint i) { return scaled_plus(b.scale, bytes(nibbles(b
 #define INT8_SCALES 1
 #define INT8_MINIMA
 uint int8_values(Block b, uint i) { return nibbles(b.q, i); }
+#define OWN_UNITS
+vec4 block_units(Block b, uint i) { return nibble_units(b.q, i); }
+vec4 unit_places(uint i) { return nibble_places(i); }
 vec2 int8_scales(Block b) { return vec2(b.scale); }
 vec2 int8_minima(Block b) { return vec2(-b.minimum); }

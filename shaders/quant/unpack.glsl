@@ -9,22 +9,6 @@ uint bits(uint q, uint i) { return q >> i & 0x01010101u; }
 uint bytes_less(uint w, uint number) { return w + (128 - number) * 0x01010101u ^ 0x80808080u; }
 
 vec4 bytes(uint w) { return vec4(w & 255, w >> 8 & 255, w >> 16 & 255, w >> 24); }
-// Products of a scale and the four signed bytes of a word, or the four nibbles that are values 4i .. 4i + 3. A processor has
-// no instruction that takes a byte out of a word, so there the byte stays in its place and the scale makes up for it: both
-// factors change by powers of two, the product does not.
-#ifdef TEXELS
-vec4 scaled_signed_bytes(float scale, uint w) {
-  precise vec4 products = scale * exp2_24 * vec4(ivec4(uvec4(w << 24, w << 16, w << 8, w) & 0xff000000u));
-  return products;
-}
-vec4 scaled_nibbles(float scale, uvec4 q, uint i) {
-  uint w = q[i & 3];
-  bool upper = (i & 4) != 0;
-  uvec4 places = upper ? uvec4(w & 0xf0, w & 0xf000, w & 0xf00000, w >> 4 & 0xf000000) : w & uvec4(0xf, 0xf00, 0xf0000, 0xf000000);
-  precise vec4 products = scale * (upper ? vec4(exp2_4, exp2_12, exp2_20, exp2_24) : vec4(1, exp2_8, exp2_16, exp2_24)) * vec4(ivec4(places));
-  return products;
-}
-#else
 vec4 scaled_signed_bytes(float scale, uint w) {
   int v = int(w);
   return scale * vec4(v << 24 >> 24, v << 16 >> 24, v << 8 >> 24, v >> 24);
@@ -33,7 +17,19 @@ vec4 scaled_nibbles(float scale, uvec4 q, uint i) {
   precise vec4 products = scale * bytes(nibbles(q, i));
   return products;
 }
-#endif
+
+// A processor has no instruction that takes a byte out of a word, so there the byte stays in its place: the four signed bytes of
+// a word times 2^24; and the nibbles that are values 4i .. 4i + 3 times a power of two each, of which nibble_places() is the
+// inverse.
+vec4 signed_byte_units(uint w) { return vec4(ivec4(uvec4(w << 24, w << 16, w << 8, w) & 0xff000000u)); }
+vec4 nibble_units(uvec4 q, uint i) {
+  uint w = q[i & 3];
+  bool upper = (i & 4) != 0;
+  return vec4(ivec4(upper ? uvec4(w & 0xf0, w & 0xf000, w & 0xf00000, w >> 4 & 0xf000000) : w & uvec4(0xf, 0xf00, 0xf0000, 0xf000000)));
+}
+vec4 nibble_places(uint i) {
+  return (i & 4) != 0 ? vec4(exp2_4, exp2_12, exp2_20, exp2_24) : vec4(1, exp2_8, exp2_16, exp2_24);
+}
 
 vec2 signed_bytes(uint w) { return vec2(int(w << 24) >> 24, int(w << 16) >> 24); }
 

@@ -1,5 +1,5 @@
 // matmul: y = W x in every weight format and workgroup shape. All shapes must give the bits of the plainest one, and every
-// format those of its values as F32.
+// format those of its values as F32; with texels and a format of integers, those of each row by itself.
 #include <algorithm>
 #include <cmath>
 
@@ -112,13 +112,17 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   if (job.biased) weight.bias = place_bias(check, bias);
   std::vector<float> got = run_matmul(check, tuning, weight, x, before, job, job.n_rows);
 
-  std::vector<double> want(before.begin(), before.end()), bound(before.size(), 0.0);
+  std::vector<double> want(before.begin(), before.end()), bound(before.size(), 0.0), exact_x(x.begin(), x.end());
+  bool scaled_after = shape.texels && find_kernel(cat("matmul_int8_", lower_name(format)));
   for (uint32_t t = 0; t < job.n_rows; ++t) {
-    const float* row = &x[size_t(job.x_first + t) * k];
+    size_t first = size_t(job.x_first + t) * k;
+    auto product_of = [&](const float* w) {
+      return scaled_after ? integer_product(w, &exact_x[first], k, 33) : product(w, &x[first], k);
+    };
     for (uint32_t r = 0; r < job.n; ++r) {
       size_t at = size_t(t) * width + job.y_column + r;
-      Product g = biased(product(gate.row(0, r), row, k), bias[r]), u = {};
-      if (paired) u = biased(product(up.row(0, r), row, k), bias[job.n + r]);
+      Product g = biased(product_of(gate.row(0, r)), bias[r]), u = {};
+      if (paired) u = biased(product_of(up.row(0, r)), bias[job.n + r]);
       Product p = epilogue(job, g, u, before[at]);
       want[at] = p.value;
       bound[at] = p.bound;
@@ -126,6 +130,7 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   }
   check.close("y", got, want, bound);
   if (job.n_rows > 1) check.equal("y row by row", run_matmul(check, tuning, weight, x, before, job, 1), got);
+  if (scaled_after) return;
   Weight f32 = place(check, gate.decoded, paired ? &up.decoded : nullptr);
   if (job.biased) f32.bias = weight.bias;
   check.equal("y of the plainest shape and F32", run_matmul(check, plain, f32, x, before, job, job.n_rows), got);
@@ -220,6 +225,9 @@ void add_matmul(Cases& cases) {
     for (const Job& job : {store, accumulate, swiglu, one, many}) add(cases, *find_format("F16"), shape, job, true);
   }
   for (const Job& job : {accumulate, swiglu, one, many}) add(cases, f32, {4, 1, 1, true}, job, true);
+  for (const char* format : {"Q8_0", "Q2_K", "Q4_K", "Q6_K"}) {  // an integer's scale for 32 or 16 values, with minima and without
+    for (const Job& job : {accumulate, swiglu, one, many}) add(cases, *find_format(format), {4, 1, 2, true}, job, true);
+  }
   for (const Shape& shape : {Shape{4, 1, 1, false, 128}, Shape{8, 1, 1, false, 128}, Shape{4, 1, 1, false, 64}, Shape{8, 1, 1, false, 64}}) {
     bool chosen = shape.lane_rows == 4 && shape.staged_lanes == 128;
     for (const Job& job : {store, accumulate, swiglu, tall, tall_swiglu}) add(cases, f32, shape, job, chosen);

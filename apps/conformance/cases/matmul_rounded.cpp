@@ -145,24 +145,7 @@ void check_half_rows(Check& check, uint32_t n, uint32_t k, float odd) {
   check.equal("halves", halves, want);
 }
 
-// W x of one row, and what scales and sums in float32 may be off: four roundings a block, of terms up to scale * integer
-// + minimum. Random integers span a third of their range at least, so that is at most 13 times the largest value of the
-// 16 that share a scale: 6 times their span, and the largest itself.
-Product int8_product(const float* weights, const double* x, uint32_t k) {
-  double sum = 0, norm = 0;
-  for (uint32_t i = 0; i < k; i += 16) {
-    double most = 0, all = 0;
-    for (uint32_t j = i; j < i + 16; ++j) {
-      sum += weights[j] * x[j];
-      most = std::max(most, double(std::abs(weights[j])));
-      all += std::abs(x[j]);
-    }
-    norm += 13 * most * all;
-  }
-  return {sum, norm * (4 * ((k + 31) / 32) + 8) * half_ulp};
-}
-
-// The same with weights rounded to fp16, to either side (Vulkan promises no more) or, where they are denormal, to zero, and with
+// W x of one row, with weights rounded to fp16, to either side (Vulkan promises no more) or, where they are denormal, to zero, and with
 // what of x is below 2^-28 of the largest flushed, too. Products are exact; matrix units may round their sums towards zero.
 Product fp16_product(const float* weights, const double* x, uint32_t k) {
   double sum = 0, norm = 0, rounded = 0, most = 0;
@@ -178,7 +161,7 @@ Product fp16_product(const float* weights, const double* x, uint32_t k) {
 }
 
 Product product_of(Products products, const float* weights, const RoundedRows& x, size_t row, uint32_t k) {
-  return (products == Products::int8 ? int8_product : fp16_product)(weights, x.row(row), k);
+  return products == Products::int8 ? integer_product(weights, x.row(row), k) : fp16_product(weights, x.row(row), k);
 }
 
 // Weights that fp16 can say, and that matter in a sum.
