@@ -27,6 +27,11 @@ Tuning with_lanes(const Check& check, uint32_t lanes) {
   return tuning;
 }
 
+void need_shuffles(const Check& check, uint32_t lanes) {
+  if (!check.caps().subgroup_shuffle || check.caps().subgroup_size < lanes)
+    throw Unsupported(cat("shuffles among ", lanes, " invocations of a subgroup"));
+}
+
 Routing routing_for(Check& check, uint32_t n_tokens, uint32_t top_k, uint32_t n_experts) {
   uint32_t n = n_tokens * top_k;
   Routing routing;

@@ -45,6 +45,8 @@ struct Lanes {
 const std::vector<Lanes>& all_lanes();
 // The device's tuning with these lanes; throws Unsupported where the device has no such workgroups.
 Tuning with_lanes(const Check& check, uint32_t lanes);
+// Unsupported where so many invocations cannot hand each other values, as kernels with TEXELS do.
+void need_shuffles(const Check& check, uint32_t lanes);
 
 // With buffers for what sort_by_expert() writes; not those for ids and weights.
 Routing routing_for(Check& check, uint32_t n_tokens, uint32_t top_k, uint32_t n_experts);

@@ -37,7 +37,7 @@ double per_second(uint64_t amount, const KernelTime& time) {
   return time.nanoseconds ? double(amount) * 1e9 / double(time.nanoseconds) : 0;
 }
 
-// The better of the ways to read that the device has (Tuning::matmul_texels).
+// The better of the ways to read that the device has (Tuning::texels).
 double measure_read(Device& device) {
   const Caps& caps = device.caps();
   constexpr uint64_t group_bytes = uint64_t(lanes) * STREAM_READS * 16;

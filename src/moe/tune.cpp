@@ -63,7 +63,7 @@ std::vector<Candidate> candidates(const TunedPass& pass, const Tuning& built_in,
       for (uint32_t split : {1u, 2u, 4u, 8u}) {
         Tuning::Matmul shape = {lane_rows, split, pairs};
         uint32_t lanes = TILE_ROWS / lane_rows * split;
-        if (lanes < 8 || lanes > 256 || !possible(shape, pass.height, built_in.matmul_texels, caps)) continue;
+        if (lanes < 8 || lanes > 256 || !possible(shape, pass.height, built_in.texels, caps)) continue;
         all.push_back({text_of(shape), [shape, height = pass.height](Tuning& t) { t.matmul[height] = shape; }});
       }
     }

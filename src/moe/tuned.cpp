@@ -114,7 +114,7 @@ Tuning from_json(const nlohmann::json& json, const Tuning& base, const Caps& cap
   for (uint32_t height = 0; height < TILE_HEIGHTS - 1; ++height) {
     const nlohmann::json& m = json.at("matmul").at(height);
     tuning.matmul[height] = {m.at("lane_rows"), m.at("split"), m.at("pairs")};
-    if (!possible(tuning.matmul[height], height, tuning.matmul_texels, caps))
+    if (!possible(tuning.matmul[height], height, tuning.texels, caps))
       throw std::out_of_range(cat("matmul ", height, ": expected a shape that the kernels have, found ", m.dump()));
   }
   const nlohmann::json& s = json.at("staged");

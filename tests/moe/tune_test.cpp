@@ -18,7 +18,7 @@ TEST_CASE("tune: shapes that the kernels have are taken, one that leaves rows ou
   Tuning right = Tuning::of(device()->caps());
   right.share_keys = !right.share_keys;
   CHECK(refusal(right) == "");
-  right.matmul_texels = false;
+  right.texels = false;
   for (uint32_t height = 0; height < TILE_HEIGHTS - 1; ++height) right.matmul[height] = {2, 4, 1};
   CHECK(refusal(right) == "");
 

@@ -164,6 +164,11 @@ void check_attention(Check& check, const Tuning& tuning, const Shape& s) {
   for (uint32_t token = 0; token < s.n_tokens; ++token)
     for (uint32_t head = 0; head < s.n_heads; ++head) reference_head(in, token, head, v);
   check.close("y", got, v.want, v.bound);
+  if (tuning.texels) {
+    Tuning other = tuning;
+    other.texels = false;
+    check.equal("y without texels", run_attention(check, other, in, 0, s.n_tokens), got);
+  }
   uint32_t row = s.n_heads * in.p.value_dim;
   if (s.all_keys && s.bias_distance) return;  // the bias goes by the row, which is 0 for a token alone
   for (bool share : {false, true}) {  // the last token alone, its keys in one workgroup and shared out
@@ -263,6 +268,7 @@ void add_attention(Cases& cases) {
                          s.quick && (few || ((lanes.lanes == 32 || lanes.lanes == 128) && s.head_dim == 64)),
                          [=](Check& check) {
                            Tuning tuning = with_lanes(check, lanes.lanes);
+                           tuning.texels = false;
                            tuning.attention_ahead = ahead;
                            tuning.half_cache = half;
                            check_attention(check, tuning, s);
@@ -271,6 +277,14 @@ void add_attention(Cases& cases) {
     }
   }
   for (const Shape& s : shapes) {
+    bool columns = (s.value_dim ? s.value_dim : s.head_dim) >= 32;
+    if (columns) cases.push_back({"attention", "lanes=8,texels", s.name(), s.quick, [=](Check& check) {
+      need_shuffles(check, 8);
+      Tuning tuning = with_lanes(check, 8);
+      tuning.texels = true;
+      tuning.half_cache = false;
+      check_attention(check, tuning, s);
+    }});
     cases.push_back({"attention", "lanes=32,sums=4", s.name(), s.quick && s.head_dim == 64, [=](Check& check) {
       Tuning tuning = with_lanes(check, 32);
       tuning.attention_sums = 4;

@@ -26,15 +26,14 @@ Tuning with_shape(const Check& check, const Shape& s) {
   uint32_t lanes = s.staged_lanes ? s.staged_lanes : TILE_ROWS / s.lane_rows * s.split;
   if (lanes > caps.max_invocations)
     throw Unsupported(cat("workgroups of ", lanes, " (the device allows ", caps.max_invocations, ")"));
-  if (s.texels && (!caps.subgroup_shuffle || caps.subgroup_size < lanes))
-    throw Unsupported(cat("shuffles among ", lanes, " invocations of a subgroup"));
+  if (s.texels) need_shuffles(check, lanes);
   if (s.storage16 && !caps.exact_storage16) throw Unsupported("exact conversion of fp16 from storage buffers");
   Tuning tuning = Tuning::of(caps);
   tuning.most_rows = 0xffffffffu;
   tuning.storage16 = s.storage16;
   for (Tuning::Matmul& m : tuning.matmul) m = s.staged_lanes ? Tuning::Matmul{4, 1, 1} : Tuning::Matmul{s.lane_rows, s.split, s.pairs};
   tuning.staged = {s.staged_lanes, s.lane_rows, 2};
-  tuning.matmul_texels = s.texels;
+  tuning.texels = s.texels;
   return tuning;
 }
 

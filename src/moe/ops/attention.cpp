@@ -25,6 +25,12 @@ uint32_t split_lanes(const Recorder& r, uint32_t head_dim, uint32_t columns) {
   return lanes;
 }
 
+// Whether attention_texels can be used: one vector of eight invocations, and a row of values has as many fours at least.
+bool takes_texels(const Recorder& r, const KvCache& cache, uint32_t lanes, uint32_t value_dim) {
+  uint64_t most = std::max(cache.keys.size, cache.values.size) / texel_bytes(Texels::float4);
+  return r.tuning.texels && lanes == 8 && value_dim >= 4 * lanes && !cache.half && most <= r.device.caps().max_texels;
+}
+
 // Each key and value that any of the tokens sees is read once; with split, partial results of all blocks of keys are written
 // and read.
 WorkCount attention_work(const AttentionParams& p, uint32_t position, bool split, bool half) {
@@ -72,8 +78,10 @@ void attention(Recorder& r, BufferView step, BufferView queries, const KvCache& 
   uint32_t lanes = split ? split_lanes(r, params.head_dim, per_group * params.value_dim / 4) : lanes_of(r, params.head_dim);
   SpecConstants constants = {lanes, params.head_dim, per_group, split, params.value_dim, r.tuning.attention_ahead};
   if (cache.half) constants.insert(constants.end(), {1u, r.tuning.exact_halves});
-  const Kernel& kernel = r.device.kernel("attention", constants);
   std::vector<BufferView> bindings = {step, queries, cache.keys, cache.values, y.view, partials, sinks, position_bias};
+  bool texels = takes_texels(r, cache, lanes, params.value_dim);
+  for (uint32_t i = 1; texels && i < 4; ++i) bindings[i] = bindings[i].as(Texels::float4);
+  const Kernel& kernel = r.device.kernel(texels ? "attention_texels" : "attention", constants);
   const uint32_t* position = r.recording.watch({step.buffer, step.offset, sizeof(Step)});
   r.recording.note([=, half = cache.half] { return attention_work(params, position[0], split, half); });
   if (!split) {

@@ -59,7 +59,7 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
                             uint32_t activation, Products products) {
   Shape shape = shape_of(r, weight, height, products);
-  const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.matmul_texels ? "matmul_texels" : "matmul";
+  const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.texels ? "matmul_texels" : "matmul";
   if (height != staged_height && r.tuning.storage16 && find_kernel(kernel_name("matmul_storage16", *weight.format)))
     stem = "matmul_storage16";
   SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,

@@ -24,7 +24,7 @@ struct Tuning {
   struct Matmul {
     uint32_t lane_rows, split, pairs;  // rows of an invocation, invocations for a row, (pairs of) tiles of a workgroup
   };
-  bool matmul_texels;           // weights and x are read as texel buffers
+  bool texels;                  // weights, x and caches are read as texel buffers
   uint32_t whole_tile;              // rows of x in a workgroup: TILE_HEIGHT_2, or TILE_HEIGHT_1 where registers are few
   Matmul matmul[TILE_HEIGHTS - 1];  // by rows of x in a workgroup: 1, 4, whole_tile; and 32:
   struct Staged {

@@ -70,7 +70,7 @@ bool fuses_router(const Recorder& r, const GateRule& rule, const Weight& weight,
 void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routing) {
   const auto& [rule, weight, x, normed, logits, norm, bias, epsilon] = call;
   uint32_t lanes = r.tuning.row_lanes;
-  bool texels = r.tuning.matmul_texels && lanes % 8 == 0;
+  bool texels = r.tuning.texels && lanes % 8 == 0;
   RouterParams p = {rule, routing.n_tokens, logits.stride, routing.first_token, weight.k, x.stride, weight.tile_quads,
                     bool(weight.bias), epsilon, routing.n_shared, routing.gated_shared};
   BufferView quads = weight.shards[0].tiles;

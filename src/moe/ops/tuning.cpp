@@ -25,7 +25,7 @@ Tuning Tuning::cpu(const Caps& caps) {
   t.products = Products::exact;
   t.storage16 = false;
   // llvmpipe, and not SwiftShader.
-  t.matmul_texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
+  t.texels = caps.max_texels >= caps.max_binding_bytes / 4 && caps.subgroup_shuffle && caps.subgroup_size == 8;
   t.half_cache = false;
   t.share_keys = false;
   t.attention_sums = 40;
@@ -59,7 +59,7 @@ Tuning Tuning::gpu(const Caps& caps) {
   // Intel's matrices of 8 columns (Alchemist) are no faster than its packed integers.
   if (caps.cooperative_matrix.m && (caps.vendor_id != intel || caps.cooperative_matrix.n >= 16)) t.products = Products::fp16;
   t.whole_tile = few_registers ? TILE_HEIGHT_1 : TILE_HEIGHT_2;
-  t.matmul_texels = false;
+  t.texels = false;
   t.half_cache = true;
   t.share_keys = true;
   t.attention_sums = few_registers ? 4 : 40;
