@@ -3,8 +3,8 @@
 // A workgroup owns TILES tiles of 32 rows of W (with GATED gate and up in turn) and up to TOKENS rows of x.
 // With TEXELS defined, weights and x are read as uniform texel buffers, and each of eight invocations loads an eighth of
 // what they need of x and hands it round: for drivers that load from storage buffers one value at a time, and from texel
-// buffers whole vectors (llvmpipe). A workgroup then is one subgroup of eight. Instructions count there: 32 products of a format of
-// integers are summed before their scale, so bits are not those of the others, but alike in all shapes.
+// buffers whole vectors (llvmpipe). A workgroup then is one subgroup of eight. Instructions count there: the 32 products of a block are
+// summed on their own, before their scale if it is one of integers, so bits are not those of the others, but alike in all shapes.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -25,12 +25,7 @@ layout(constant_id = 1) const uint LANE_ROWS = 1;  // rows of the tile that one 
 layout(constant_id = 8) const uint SPLIT = 1;      // invocations that share the segments of a row: 1, 2, 4, 8
 const uint ROW_LANES = TILE_ROWS / LANE_ROWS;
 const uint OWN_ROWS = LANE_ROWS * TILES;
-#if defined(TEXELS) && defined(INT8_SCALES)
-const uint SEGMENTS = 1;  // its sums are short as they are, and a loop in a loop costs a processor more
-#else
-const uint SEGMENTS = MATMUL_SEGMENTS;
-#endif
-const uint SHARED_SIZE = SPLIT > 1 ? SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;
+const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKENS : 1;
 
 shared float partial[SHARED_SIZE];  // (segment, own row, row lane, token)
 
@@ -58,6 +53,13 @@ const uint HELD = TOKENS > 4 ? 4 : 1;  // what spills on neither Intel nor Mali,
 #ifdef TEXELS
 // As many rows that sums do not wait for each other, and no more, so that loads of the next ones meet arithmetic.
 const uint HELD_ROWS = TOKENS > 4 ? 1 : 4 / TOKENS;
+#ifdef INT8_SCALES
+const uint PARTS = INT8_SCALES;
+#define ADD_PART(b, i, part, s) fma(int8_scales(b)[i], part, s)
+#else
+const uint PARTS = 1;
+#define ADD_PART(b, i, part, s) ((s) + (part))
+#endif
 #define W_AT(r) block_units(b[r], i)
 #define X_AT(t) subgroupShuffle(own_x[t], i)
 #else
@@ -82,8 +84,8 @@ void main() {
       x_base[t] = x_row(job.first + min(t, job.rows - 1)) * p.x_stride + batch() * p.x_batch;
     [[unroll]] for (uint i = 0; i < TILES; ++i)  // a pair lies in one shard
       tile[i] = (uint(clamp(first_tile + int(i / PAIR * PAIR), 0, shard_tiles - int(PAIR))) + i % PAIR) * p.tile_quads;
-    uint segment_blocks = (p.blocks + SEGMENTS - 1) / SEGMENTS;
-    for (uint segment = split; segment < SEGMENTS; segment += SPLIT) {
+    uint segment_blocks = (p.blocks + MATMUL_SEGMENTS - 1) / MATMUL_SEGMENTS;
+    for (uint segment = split; segment < MATMUL_SEGMENTS; segment += SPLIT) {
       [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i) sum[i] = 0.0;
       uint end = min((segment + 1) * segment_blocks, p.blocks);
       for (uint block = segment * segment_blocks; block < end; ++block) {
@@ -92,11 +94,11 @@ void main() {
         [[unroll]] for (uint t = 0; t < TOKENS; ++t)
           own_x[t] = texelFetch(x_texels, int(x_base[t] + block * (BLOCK_ELEMS / 4) + gl_LocalInvocationID.x));
 #ifdef INT8_MINIMA
-        precise float x_sums[INT8_SCALES * TOKENS];  // of as many values as share a minimum
+        precise float x_sums[PARTS * TOKENS];  // of as many values as share a minimum
         [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
           precise float own = (own_x[t].x + own_x[t].y) + (own_x[t].z + own_x[t].w);
-          [[unroll]] for (uint i = 0; i < INT8_SCALES; ++i) x_sums[i * TOKENS + t] = 0.0;
-          [[unroll]] for (uint i = 0; i < 8; ++i) x_sums[i * INT8_SCALES / 8 * TOKENS + t] += subgroupShuffle(own, i);
+          [[unroll]] for (uint i = 0; i < PARTS; ++i) x_sums[i * TOKENS + t] = 0.0;
+          [[unroll]] for (uint i = 0; i < 8; ++i) x_sums[i * PARTS / 8 * TOKENS + t] += subgroupShuffle(own, i);
         }
 #endif
 #ifdef INT8_SCALES
@@ -109,17 +111,17 @@ void main() {
             uint own = held + r;
             b[r] = block_load(tile[own / LANE_ROWS], tile[own / LANE_ROWS] * 4 + p.tail_word, block, lane + own % LANE_ROWS * ROW_LANES);
           }
-#if defined(TEXELS) && defined(INT8_SCALES)
-          precise float part[INT8_SCALES * HELD_ROWS * TOKENS];
-          [[unroll]] for (uint i = 0; i < INT8_SCALES * HELD_ROWS * TOKENS; ++i) part[i] = 0.0;
+#ifdef TEXELS
+          precise float part[PARTS * HELD_ROWS * TOKENS];
+          [[unroll]] for (uint i = 0; i < PARTS * HELD_ROWS * TOKENS; ++i) part[i] = 0.0;
           [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-            MULTIPLY_ADD(i, part, i * INT8_SCALES / 8 * HELD_ROWS * TOKENS, W_AT, X_AT)
+            MULTIPLY_ADD(i, part, i * PARTS / 8 * HELD_ROWS * TOKENS, W_AT, X_AT)
           }
           [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) {
             [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
               precise float s = sum[(held + r) * TOKENS + t];
-              [[unroll]] for (uint i = 0; i < INT8_SCALES; ++i) {
-                s = fma(int8_scales(b[r])[i], part[(i * HELD_ROWS + r) * TOKENS + t], s);
+              [[unroll]] for (uint i = 0; i < PARTS; ++i) {
+                s = ADD_PART(b[r], i, part[(i * HELD_ROWS + r) * TOKENS + t], s);
 #ifdef INT8_MINIMA
                 s = fma(-int8_minima(b[r])[i], x_sums[i * TOKENS + t], s);
 #endif
@@ -143,7 +145,7 @@ void main() {
   if (SPLIT > 1) barrier();
   if (split == 0) {
     if (SPLIT > 1) {
-      for (uint segment = 0; segment < SEGMENTS; ++segment) {
+      for (uint segment = 0; segment < MATMUL_SEGMENTS; ++segment) {
         [[unroll]] for (uint i = 0; i < OWN_ROWS * TOKENS; ++i)
           total[i] += partial[(segment * OWN_ROWS * TOKENS + i) * ROW_LANES + lane];
       }

@@ -60,6 +60,8 @@ void sum_segments(uint lane, uint row, float scale) {
       Block b = block_load(tile, 0, block, expert % TILE_ROWS);
 #ifdef TEXELS
       vec4 own = normed_at(row, block * 8 + lane % 8, scale);
+      precise float before = sum;
+      sum = 0.0;
 #endif
       [[unroll]] for (uint j = 0; j < 8; ++j) {
 #ifdef TEXELS
@@ -73,6 +75,9 @@ void sum_segments(uint lane, uint row, float scale) {
         sum = fma(w.z, v.z, sum);
         sum = fma(w.w, v.w, sum);
       }
+#ifdef TEXELS
+      sum += before;
+#endif
     }
     partial[expert * MATMUL_SEGMENTS + segment] = sum;
   }

@@ -6,8 +6,13 @@
 #include "shared/types.h"
 
 // Every dot product over k is cut into this many segments of consecutive blocks; each is summed on its own, one value
-// after the other, and the segments are added in order. All variants keep this order, so they give the same bits.
+// after the other, and the segments are added in order. All variants keep this order, so they give the same bits; but those with
+// TEXELS (matmul.comp) sum each block on its own, and all blocks in order: a loop in a loop costs a processor more.
+#ifdef TEXELS
+#define MATMUL_SEGMENTS 1
+#else
 #define MATMUL_SEGMENTS 8
+#endif
 
 // 16-byte units of 32 values of a row of x as quantize_rows.comp writes them: 32 int8, then as float32 their scale, and the
 // scale times the sum of the first 16, of the second 16 and of all.

@@ -80,7 +80,7 @@ bool possible(const Tuning::Matmul& shape, uint32_t height, bool texels, const C
   if (!power(shape.lane_rows, TILE_ROWS) || !power(shape.split, MATMUL_SEGMENTS) || !power(shape.pairs, 4))
     return false;
   uint32_t lanes = TILE_ROWS / shape.lane_rows * shape.split, sums = 2 * shape.lane_rows * shape.pairs * heights[height];
-  return (texels ? lanes == 8 : lanes <= caps.max_invocations) && sums <= most_sums;
+  return (texels ? lanes == 8 && shape.split == 1 : lanes <= caps.max_invocations) && sums <= most_sums;
 }
 
 bool possible(const Tuning::Int8& int8, const Caps& caps) {

@@ -45,8 +45,8 @@ TEST_CASE("work is counted from shapes and from the rows really routed") {
     CHECK(chunks.bytes < alone.bytes);
     // Token i sees i + 1 keys.
     const uint64_t per_key = 4ull * h.head_dim * h.n_heads * h.n_layers;
-    CHECK(work(model, tuning, ids, n, "attention(").flops == n * (n + 1) / 2 * per_key);
-    CHECK(work(model, tuning, ids, 1, "attention(").flops == n * (n + 1) / 2 * per_key);
+    CHECK(work(model, tuning, ids, n, "attention").flops == n * (n + 1) / 2 * per_key);
+    CHECK(work(model, tuning, ids, 1, "attention").flops == n * (n + 1) / 2 * per_key);
   }
   check_no_validation_messages();
 }

@@ -1,5 +1,5 @@
 // matmul: y = W x in every weight format and workgroup shape. All shapes must give the bits of the plainest one, and every
-// format those of its values as F32; with texels and a format of integers, those of each row by itself.
+// format those of its values as F32; with texels, those of each row by itself.
 #include <algorithm>
 #include <cmath>
 
@@ -112,11 +112,11 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   std::vector<float> got = run_matmul(check, tuning, weight, x, before, job, job.n_rows);
 
   std::vector<double> want(before.begin(), before.end()), bound(before.size(), 0.0), exact_x(x.begin(), x.end());
-  bool scaled_after = shape.texels && find_kernel(cat("matmul_int8_", lower_name(format)));
+  bool integers = shape.texels && find_kernel(cat("matmul_int8_", lower_name(format)));
   for (uint32_t t = 0; t < job.n_rows; ++t) {
     size_t first = size_t(job.x_first + t) * k;
     auto product_of = [&](const float* w) {
-      return scaled_after ? integer_product(w, &exact_x[first], k, 33) : product(w, &x[first], k);
+      return integers ? integer_product(w, &exact_x[first], k, 33) : product(w, &x[first], k);
     };
     for (uint32_t r = 0; r < job.n; ++r) {
       size_t at = size_t(t) * width + job.y_column + r;
@@ -129,7 +129,7 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   }
   check.close("y", got, want, bound);
   if (job.n_rows > 1) check.equal("y row by row", run_matmul(check, tuning, weight, x, before, job, 1), got);
-  if (scaled_after) return;
+  if (shape.texels) return;
   Weight f32 = place(check, gate.decoded, paired ? &up.decoded : nullptr);
   if (job.biased) f32.bias = weight.bias;
   check.equal("y of the plainest shape and F32", run_matmul(check, plain, f32, x, before, job, job.n_rows), got);
