@@ -3,8 +3,9 @@
 // A workgroup owns TILES tiles of 32 rows of W (with GATED gate and up in turn) and up to TOKENS rows of x.
 // With TEXELS defined, weights and x are read as uniform texel buffers, and each of eight invocations loads an eighth of
 // what they need of x and hands it round: for drivers that load from storage buffers one value at a time, and from texel
-// buffers whole vectors (llvmpipe). A workgroup then is one subgroup of eight. Instructions count there: the 32 products of a block are
-// summed on their own, before their scale if it is one of integers, so bits are not those of the others, but alike in all shapes.
+// buffers whole vectors (llvmpipe). A workgroup then is one subgroup of eight. Instructions count there: the 32 products of a
+// block are summed on their own, before their scale if it is one of integers, so bits are not those of the others, but alike in
+// all shapes.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require
@@ -109,7 +110,8 @@ void main() {
           Block b[HELD_ROWS];
           [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) {
             uint own = held + r;
-            b[r] = block_load(tile[own / LANE_ROWS], tile[own / LANE_ROWS] * 4 + p.tail_word, block, lane + own % LANE_ROWS * ROW_LANES);
+            b[r] = block_load(tile[own / LANE_ROWS], tile[own / LANE_ROWS] * 4 + p.tail_word, block,
+                              lane + own % LANE_ROWS * ROW_LANES);
           }
 #ifdef TEXELS
           precise float part[PARTS * HELD_ROWS * TOKENS];

@@ -1,10 +1,11 @@
 // What matmul*.comp share: the buffers, which rows of W and x a workgroup takes, and what becomes of the products.
 layout(constant_id = 2) const uint TOKENS = LEAST_TOKENS;  // rows of x that a workgroup takes
 layout(constant_id = 3) const uint ROWS = ROWS_DENSE;
-layout(constant_id = 4) const uint EPILOGUE = EPILOGUE_STORE;
+layout(constant_id = 4) const uint EPILOGUE_BITS = EPILOGUE_STORE;
 layout(constant_id = 5) const uint TILES = LEAST_TILES;    // tiles of 32 rows of W; a multiple of 2 with GATED
 layout(constant_id = 6) const uint ACTIVATION = ACTIVATION_SILU;
 layout(constant_id = 7) const uint EXACT_HALVES = 0;  // lib/half.glsl
+const uint EPILOGUE = EPILOGUE_BITS & EPILOGUE_KIND;
 const uint PAIR = EPILOGUE == EPILOGUE_GATED ? 2 : 1;
 
 layout(binding = 1) readonly buffer Bases { int bases[]; };    // (experts) first tile in this shard; may lie outside
@@ -18,8 +19,8 @@ layout(binding = 2) readonly buffer X { vec4 x[]; };
 layout(binding = 3) buffer Y { float y[]; };                   // (rows, y_stride) f32
 layout(binding = 4) readonly buffer Tiles { uvec4 tiles[]; };  // expert, first slot, rows, 0
 layout(binding = 5) readonly buffer Sorted { uint sorted[]; }; // assignment of a slot; expert of an assignment (DIRECT)
-layout(binding = 6) readonly buffer Bias { float bias[]; };    // (experts, PAIR, n) f32, read when p.has_bias
-layout(binding = 7) readonly buffer Weights { float weights[]; };  // (assignments) f32, read when p.scaled_input
+layout(binding = 6) readonly buffer Bias { float bias[]; };    // (experts, PAIR, n) f32, read with EPILOGUE_BIASED
+layout(binding = 7) readonly buffer Weights { float weights[]; };  // (assignments) f32, read with EPILOGUE_WEIGHTED
 layout(push_constant) uniform Push { MatmulParams p; };
 
 #define SUMMED
@@ -66,12 +67,12 @@ float gated(float gate, float up) {
 void store(Job job, uint token, uint row, float gate, float up) {
   if (token >= job.rows || row >= p.n) return;
   uint slot = job.first + token, at = slot * p.y_stride + p.y_column + batch() * p.y_batch + row;
-  if (p.scaled_input != 0) {  // the product is linear, so it may be scaled instead
+  if ((EPILOGUE_BITS & EPILOGUE_WEIGHTED) != 0) {  // the product is linear, so it may be scaled instead
     float weight = weights[ROWS == ROWS_SORTED ? sorted[slot] : slot];
     gate *= weight;
     up *= weight;
   }
-  if (p.has_bias != 0) {
+  if ((EPILOGUE_BITS & EPILOGUE_BIASED) != 0) {
     gate += bias[job.expert * PAIR * p.n + row];
     if (EPILOGUE == EPILOGUE_GATED) up += bias[(job.expert * PAIR + 1) * p.n + row];
   }

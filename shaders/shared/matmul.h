@@ -31,6 +31,10 @@
 #define EPILOGUE_ADD 1      // y += scale * v
 #define EPILOGUE_GATED 2    // tiles alternate gate, up: y = activation(gate) * up
 #define EPILOGUE_ACTIVATED 3  // y = activation(v): a feed-forward layer without a gate
+// And in the same constant:
+#define EPILOGUE_KIND 3      // the bits of the above
+#define EPILOGUE_BIASED 4    // there is a bias
+#define EPILOGUE_WEIGHTED 8  // an expert's row of x counts times the weight of its assignment
 
 #define ACTIVATION_SILU 0          // SwiGLU (Shazeer 2020)
 #define ACTIVATION_CLAMPED_SILU 1  // gpt-oss: gate at most limit, up within +-limit; gate * sigmoid(alpha gate) * (up + 1)
@@ -57,8 +61,6 @@ struct MatmulParams {
   uint tile_first;   // first entry of tiles[]
   uint x_batch;      // vec4s of x and floats of y from one expert's columns to the next one's (ROWS_DENSE)
   uint y_batch;
-  uint has_bias;
-  uint scaled_input; // 1: an expert's row of x counts times the weight of its assignment
   float scale;       // EPILOGUE_STORE, EPILOGUE_ADD
   Activation activation;
 };

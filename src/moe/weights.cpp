@@ -94,6 +94,7 @@ Weight weight_shape(const Caps& caps, const Matrix& matrix, const Matrix* up, co
   weight.n = matrix.n;
   weight.k = matrix.k;
   weight.paired = up != nullptr;
+  weight.biased = !matrix.bias.empty();
   weight.expert_tiles = uint32_t(ceil_div(matrix.n, TILE_ROWS)) * (up ? 2 : 1);
   weight.blocks = uint32_t(ceil_div(matrix.k, 32));
   uint64_t device_blocks = ceil_div(matrix.k, f.device_elems), quads = device_blocks * f.quads * TILE_ROWS;

@@ -24,7 +24,8 @@ struct Weight {
   uint32_t expert_tiles = 0;  // tiles of an expert
   uint32_t blocks = 0, tile_quads = 0, tail_word = 0;
   std::vector<WeightShard> shards;
-  Buffer bias;  // (n_experts, n) f32, paired: (n_experts, 2, n); null: none
+  bool biased = false;
+  Buffer bias;  // (n_experts, n) f32, paired: (n_experts, 2, n), if biased
 
   uint64_t bytes() const {
     return uint64_t(tile_quads) * 16 * expert_tiles * n_experts + (bias ? bias.size() : 0);

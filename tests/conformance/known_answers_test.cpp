@@ -288,6 +288,7 @@ TEST_CASE("known answers: matmul and SwiGLU, by reference and device, in every h
   const Matrix gate_matrix = matrix(gate_tensor), up_matrix = matrix(up_tensor), q8_0_matrix = matrix(q8_0_tensor);
   auto place = [&](const Matrix& m, const Matrix* with) { return place_weight(*device(), m, with, "known answer", [](uint64_t) {}); };
   Weight plain = place(gate_matrix, nullptr), pair = place(gate_matrix, &up_matrix), quantized = place(q8_0_matrix, nullptr);
+  plain.biased = true;
   plain.bias = upload(bias).buffer;
   uint32_t rows = uint32_t(x.size() / k);
   // The error of a sum follows its norm, not its value.

@@ -41,7 +41,7 @@ TEST_CASE("loading leaves none of the file's pages in memory, and holds few at a
 
 TEST_CASE("what is compiled while a model is loaded is what its session needs, each once") {
   constexpr uint32_t capacity = 20;
-  for (const char* family : {"mixtral", "nllb_moe"}) {
+  for (const char* family : {"mixtral", "nllb_moe", "gpt_oss", "llama4"}) {
     CAPTURE(family);
     std::shared_ptr<ModelSpec> spec = read_spec(data("goldens/") + family);
     auto running = Device::open(""), loading = Device::open("");

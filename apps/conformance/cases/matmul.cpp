@@ -108,6 +108,7 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   Tuning tuning = with_shape(check, shape), plain = with_shape(check, plainest);
   Weight weight = place(check, gate.matrix, paired ? &up.matrix : nullptr);
   if (job.shards) weight = cut(check, weight, paired ? 2 : 1);
+  weight.biased = job.biased;
   if (job.biased) weight.bias = place_bias(check, bias);
   std::vector<float> got = run_matmul(check, tuning, weight, x, before, job, job.n_rows);
 
@@ -131,7 +132,8 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   if (job.n_rows > 1) check.equal("y row by row", run_matmul(check, tuning, weight, x, before, job, 1), got);
   if (shape.texels) return;
   Weight f32 = place(check, gate.decoded, paired ? &up.decoded : nullptr);
-  if (job.biased) f32.bias = weight.bias;
+  f32.biased = weight.biased;
+  f32.bias = weight.bias;
   check.equal("y of the plainest shape and F32", run_matmul(check, plain, f32, x, before, job, job.n_rows), got);
 }
 
@@ -141,6 +143,7 @@ void check_batch(Check& check, const Format& format, const Shape& shape) {
   RandomMatrix w(check, format, heads, n, k, true);
   Weight weight = place(check, w.matrix);
   std::vector<float> x = random_values(check, size_t(n_rows) * heads * k), bias = random_values(check, heads * n, 3);
+  weight.biased = true;
   weight.bias = place_bias(check, bias);
   Rows in = check.input_rows(x, heads * k), y = check.output_rows(n_rows, heads * n);
   check.run(with_shape(check, shape), [&](Recorder& r) {

@@ -66,6 +66,7 @@ void check_router(Check& check, uint32_t lanes, GateRule rule, const Shape& s, b
   double norm = std::min(1.0, 8 / std::sqrt(double(s.width)));
   Layer layer = {rule, place(check, router.matrix), random_values(check, s.width, norm), stepped_bias(check, rule), s.shared};
   std::vector<float> logit_bias = biased_logits ? random_values(check, n_logits) : std::vector<float>(n_logits);
+  layer.weight.biased = biased_logits;
   if (biased_logits) layer.weight.bias = place_vector(check.device(), logit_bias, "router bias");
   std::vector<float> x = random_values(check, size_t(s.tokens) * s.width, 4);
   Routed got = run_router(check, tuning, layer, x, true), apart = run_router(check, tuning, layer, x, false);

@@ -57,11 +57,12 @@ uint32_t row_groups(const Recorder& r, const Weight& weight, uint32_t height) {
 }
 
 const Kernel& matmul_kernel(Recorder& r, const Weight& weight, uint32_t height, uint32_t rows, uint32_t epilogue,
-                            uint32_t activation, Products products) {
+                            uint32_t activation, Products products, bool weighted = false) {
   Shape shape = shape_of(r, weight, height, products);
   const char* stem = height == staged_height ? tall_stems[int(products)] : r.tuning.texels ? "matmul_texels" : "matmul";
   if (height != staged_height && r.tuning.storage16 && find_kernel(kernel_name("matmul_storage16", *weight.format)))
     stem = "matmul_storage16";
+  epilogue |= (weight.biased ? EPILOGUE_BIASED : 0) | (weighted ? EPILOGUE_WEIGHTED : 0);
   SpecConstants constants = {shape.lanes, shape.lane_rows, rows_of(r, height), rows, epilogue, shape.tiles, activation,
                              r.tuning.exact_halves};
   if (height != staged_height) constants.push_back(shape.split);
@@ -90,7 +91,6 @@ MatmulParams params_of(const Weight& w, const WeightShard& shard, Rows x, Rows y
   p.shard_tiles = shard.n_tiles;
   p.x_stride = x.stride / 4;
   p.y_stride = y.stride;
-  p.has_bias = bool(w.bias);
   p.scale = 1;
   return p;
 }
@@ -181,11 +181,10 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
   for (const WeightShard& shard : weight.shards) {
     MatmulParams p = params_of(weight, shard, x, y);
     p.x_div = use == 0 ? routing.uses() : 0;
-    p.scaled_input = scaled_input;
     p.activation = activation;
     BufferView weights = scaled_input ? routing.weights : BufferView(shard.bases);
     if (routing.direct()) {
-      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind, Products::exact);
+      const Kernel& kernel = matmul_kernel(r, weight, 0, ROWS_DIRECT, epilogue, activation.kind, Products::exact, scaled_input);
       r.recording.note(work_of(weight, shard, routing.uses(), routing.uses(), epilogue, Products::exact));
       r.recording.dispatch(kernel, bindings(kernel, weight, shard, x, y, shard.bases, routing.ids, weights), p, routing.uses(),
                            row_groups(r, weight, 0));
@@ -195,7 +194,7 @@ void expert_matmul(Recorder& r, const ExpertMatmul& call) {
       if (routing.n_tokens < least_rows(r, height)) continue;  // no expert has so many rows
       Products products = Products::exact;
       if (height == staged_height && rounded_x) products = products_of(r, weight, routing.n_tokens);
-      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind, products);
+      const Kernel& kernel = matmul_kernel(r, weight, height, ROWS_SORTED, epilogue, activation.kind, products, scaled_input);
       Rows from = x;
       if (products != Products::exact) take_rounded(products, weight, *rounded_x, from, p);
       p.tile_first = height * routing.tile_capacity;

@@ -61,7 +61,7 @@ void route(Recorder& r, const GateRule& rule, Rows logits, BufferView bias, cons
 }
 
 bool fuses_router(const Recorder& r, const GateRule& rule, const Weight& weight, uint32_t n_tokens) {
-  bool one_bias = !(rule.has_bias && weight.bias);
+  bool one_bias = !(rule.has_bias && weight.biased);
   return weight.format->name == std::string("F32") && weight.k % 32 == 0 && weight.shards.size() == 1 && one_bias &&
          weight.n <= ROUTER_MAX_EXPERTS && rule.choose == CHOOSE_BEST && rule.drop == DROP_NONE && !rule.noise &&
          n_tokens * router_bytes(weight) <= r.tuning.fused_router_bytes;
@@ -72,7 +72,7 @@ void norm_and_choose(Recorder& r, const FusedRouter& call, const Routing& routin
   uint32_t lanes = r.tuning.row_lanes;
   bool texels = r.tuning.texels && lanes % 8 == 0;
   RouterParams p = {rule, routing.n_tokens, logits.stride, routing.first_token, weight.k, x.stride, weight.tile_quads,
-                    bool(weight.bias), epsilon, routing.n_shared, routing.gated_shared};
+                    weight.biased, epsilon, routing.n_shared, routing.gated_shared};
   BufferView quads = weight.shards[0].tiles;
   std::vector<BufferView> bindings = {quads, x.view, norm, normed.view, logits.view, weight.bias ? weight.bias : bias,
                                       routing.ids, routing.weights};
