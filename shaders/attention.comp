@@ -30,12 +30,13 @@ const uint OWN_QUERIES = (QUERIES + QUERY_LANES - 1) / QUERY_LANES;
 // Lanes over the queries of a key, and their queries.
 const uint KEY_LANES = LANES < 2 * KEY_BLOCK ? 1 : LANES / KEY_BLOCK < QUERIES ? LANES / KEY_BLOCK : QUERIES;
 const uint KEY_QUERIES = QUERIES / KEY_LANES;
-// Values, and partial results, that are loaded before the first is used, where an invocation has few sums.
+// Partial results, and keys' values, that are loaded before the first is used, where an invocation has few sums.
 const uint OWN_SUMS = OWN_QUERIES * OWN_COLUMNS;
-#ifdef TEXELS
-const uint AHEAD = 8;
-#else
 const uint AHEAD = OWN_SUMS <= 2 ? MOST_AHEAD : OWN_SUMS <= 4 && MOST_AHEAD > 4 ? 4 : 1;
+#ifdef TEXELS
+const uint KEYS_AHEAD = 8;  // each invocation has the weights of one
+#else
+const uint KEYS_AHEAD = AHEAD;
 #endif
 
 layout(binding = 0) readonly buffer StepState { Step step_state; };
@@ -230,18 +231,18 @@ void main() {
     precise float block_l[OWN_QUERIES];
     [[unroll]] for (uint i = 0; i < OWN_SUMS; ++i) block_sum[i] = vec4(0.0);
     [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) block_l[i] = 0.0;
-    for (uint from = 0; from < n_keys; from += AHEAD) {
+    for (uint from = 0; from < n_keys; from += KEYS_AHEAD) {
 #ifdef TEXELS
       float own[QUERIES];
       [[unroll]] for (uint q = 0; q < QUERIES; ++q) own[q] = score[q * KEY_BLOCK + from + lane];
 #endif
-      vec4 v[AHEAD * OWN_COLUMNS];
-      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
-        uint position = first_key + (AHEAD == 1 ? from : min(from + j, n_keys - 1));  // a key after the last weighs 0
+      vec4 v[KEYS_AHEAD * OWN_COLUMNS];
+      [[unroll]] for (uint j = 0; j < KEYS_AHEAD; ++j) {
+        uint position = first_key + (KEYS_AHEAD == 1 ? from : min(from + j, n_keys - 1));  // a key after the last weighs 0
         [[unroll]] for (uint c = 0; c < OWN_COLUMNS; ++c)
           v[j * OWN_COLUMNS + c] = value_at(value_index(kv_head, position, min(column + c * COLUMNS, VALUE4 - 1)));
       }
-      [[unroll]] for (uint j = 0; j < AHEAD; ++j) {
+      [[unroll]] for (uint j = 0; j < KEYS_AHEAD; ++j) {
         [[unroll]] for (uint i = 0; i < OWN_QUERIES; ++i) {
 #ifdef TEXELS
           float weight = subgroupShuffle(own[i], j);

@@ -2,9 +2,10 @@
 // block_load(first quad of the tile, first tail word of the tile, block, row in the tile) and block_values(Block, i):
 // values 4i .. 4i + 3, the same bits as the CPU's decode. i is a constant once loops are unrolled. Where values are small integers
 // times a scale, less a minimum, INT8_SCALES says how many of both 32 values have: int8_values(Block, i) are four of them as
-// signed bytes, int8_scales and, with INT8_MINIMA, int8_minima those of the first and the second 16 values; block_units(Block, i) are
-// them as float32 times powers of two, whose inverses are unit_places(i): what is the least work for a processor. Formats without
-// such integers have units that are the values. WIDE_VALUES: fp16 is too little for them. The including shader declares p, whose shard_tiles and tile_quads say where the codebook lies.
+// signed bytes, int8_scales and, with INT8_MINIMA, int8_minima those of the first and the second 16 values. block_units(Block, i)
+// are the integers as float32 times powers of two, whose inverses are unit_places(i): the least work for a processor (matmul.comp
+// with TEXELS); of other formats the values. WIDE_VALUES: fp16 is too little for them. The including shader declares p, whose
+// shard_tiles and tile_quads say where the codebook lies.
 #include "shared/formats.h"
 #define BLOCK_ELEMS 32
 #include "lib/weights.glsl"
