@@ -30,16 +30,16 @@ const uint SHARED_SIZE = SPLIT > 1 ? MATMUL_SEGMENTS * TILE_ROWS * TILES * TOKEN
 
 shared float partial[SHARED_SIZE];  // (segment, own row, row lane, token)
 
-// Adds four values of k, from 4i on, to sums[at ..] of HELD_ROWS rows and all tokens; w_at(r) and x_at(t) are these of a row of W
+// Adds four values of k, from 4i on, to sums[at ..] of HELD_ROWS rows and all tokens; W_AT(r) and X_AT(t) are these of a row of W
 // and of x, HELD of which are held at a time. A macro, not a function: arrays whose size is a specialization constant would be
 // copied in and out.
 const uint HELD = TOKENS > 4 ? 4 : 1;  // what spills on neither Intel nor Mali, which have few registers
-#define MULTIPLY_ADD(i, sums, at, w_at, x_at) \
+#define MULTIPLY_ADD(i, sums, at) \
   vec4 w[HELD_ROWS]; \
-  [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) w[r] = w_at(r); \
+  [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) w[r] = W_AT(r); \
   [[unroll]] for (uint first = 0; first < TOKENS; first += HELD) { \
     vec4 xs[HELD]; \
-    [[unroll]] for (uint t = 0; t < HELD; ++t) xs[t] = x_at(first + t); \
+    [[unroll]] for (uint t = 0; t < HELD; ++t) xs[t] = X_AT(first + t); \
     [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) { \
       [[unroll]] for (uint t = 0; t < HELD; ++t) { \
         precise float s = sums[(at) + r * TOKENS + first + t]; \
@@ -117,7 +117,7 @@ void main() {
           precise float part[PARTS * HELD_ROWS * TOKENS];
           [[unroll]] for (uint i = 0; i < PARTS * HELD_ROWS * TOKENS; ++i) part[i] = 0.0;
           [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-            MULTIPLY_ADD(i, part, i * PARTS / 8 * HELD_ROWS * TOKENS, W_AT, X_AT)
+            MULTIPLY_ADD(i, part, i * PARTS / 8 * HELD_ROWS * TOKENS)
           }
           [[unroll]] for (uint r = 0; r < HELD_ROWS; ++r) {
             [[unroll]] for (uint t = 0; t < TOKENS; ++t) {
@@ -133,7 +133,7 @@ void main() {
           }
 #else
           [[unroll]] for (uint i = 0; i < BLOCK_ELEMS / 4; ++i) {
-            MULTIPLY_ADD(i, sum, held * TOKENS, W_AT, X_AT)
+            MULTIPLY_ADD(i, sum, held * TOKENS)
           }
 #endif
         }

@@ -86,8 +86,8 @@ Product product(const float* row, const float* x, uint32_t k, double x_error) {
   return {sum, norm * ((k + 8) * half_ulp + x_error)};
 }
 
-// Four roundings a block, of terms up to scale * integer + minimum. Random integers span a third of their range at least, so that is at most 13 times the largest value of the
-// 16 that share a scale: 6 times their span, and the largest itself.
+// Four roundings a block, of terms up to scale * integer + minimum. Random integers span a third of their range at least, so
+// that is at most 13 times the largest value of the 16 that share a scale: 6 times their span, and the largest itself.
 Product integer_product(const float* weights, const double* x, uint32_t k, uint32_t part_roundings) {
   double sum = 0, norm = 0;
   for (uint32_t i = 0; i < k; i += 16) {

@@ -40,7 +40,8 @@ struct Product {
   double value, bound;
 };
 Product product(const float* row, const float* x, uint32_t k, double x_error = 0);
-// The same where the 32 products of a block are summed, in part_roundings, before they meet scale and minimum (format.glsl: INT8_SCALES).
+// The same where the 32 products of a block are summed, in part_roundings, before they meet scale and minimum (format.glsl:
+// INT8_SCALES).
 Product integer_product(const float* weights, const double* x, uint32_t k, uint32_t part_roundings = 0);
 
 }  // namespace vkmoe::conformance

@@ -1,5 +1,5 @@
 // matmul: y = W x in every weight format and workgroup shape. All shapes must give the bits of the plainest one, and every
-// format those of its values as F32; with texels, those of each row by itself.
+// format those of its values as F32; with texels, those of each row by itself and of one tile.
 #include <algorithm>
 #include <cmath>
 
@@ -130,7 +130,10 @@ void check_matmul(Check& check, const Format& format, const Shape& shape, const 
   }
   check.close("y", got, want, bound);
   if (job.n_rows > 1) check.equal("y row by row", run_matmul(check, tuning, weight, x, before, job, 1), got);
-  if (shape.texels) return;
+  if (shape.texels) {
+    check.equal("y of one tile", run_matmul(check, with_shape(check, {4, 1, 1, true}), weight, x, before, job, job.n_rows), got);
+    return;
+  }
   Weight f32 = place(check, gate.decoded, paired ? &up.decoded : nullptr);
   f32.biased = weight.biased;
   f32.bias = weight.bias;
